@@ -1,0 +1,49 @@
+//! The one error type of this crate.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong between a raw file and a batch. Bad documents are not errors: they are counted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading or writing a file failed.
+    #[error("cannot access `{path}`")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is there but its content is not what it must be.
+    #[error("`{path}`: {problem}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// A setting makes no sense; the message names it.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl Error {
+    /// Whether the user's input is at fault (exit code 2) and not the machine (exit code 1).
+    pub fn is_input(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::Malformed { .. } | Self::Setting(_) => true,
+        }
+    }
+
+    /// The next step to try, when there is one.
+    pub fn hint(&self) -> Option<String> {
+        None
+    }
+
+    /// Attaches the path to a system error, for `map_err`.
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+}

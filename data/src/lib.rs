@@ -1,0 +1,25 @@
+//! Documents to batches: read, filter, dedup, tokenize, shard, mix, load. No tensors here.
+//!
+//! Modules in the order in which a document passes them.
+
+pub mod corpus;
+pub mod dedup;
+pub mod document;
+mod error;
+pub mod filter;
+pub mod loader;
+pub mod megatron;
+pub mod mixture;
+pub mod pipeline;
+pub mod read;
+pub mod sample;
+pub mod shard;
+pub mod tokenizer;
+pub mod toml_file;
+pub mod write;
+
+pub use document::{Document, Language};
+pub use error::Error;
+
+/// Result of every fallible call of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
