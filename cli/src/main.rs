@@ -1,2 +1,29 @@
-//! neo
-fn main() {}
+//! The program `neo`: parse the command line, run the verb, say what went wrong, set the exit code.
+//!
+//! Everything else is elsewhere: the definitions in `args.rs`, one file of glue per verb in
+//! `commands/`, the work itself in the libraries. This is the only crate that prints, reads the
+//! environment or parses arguments.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the program is the one place that prints"
+)]
+
+mod args;
+mod commands;
+mod error;
+mod interrupt;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    progress::install_logging();
+    match commands::run(cli.command) {
+        Ok(code) => code,
+        Err(failure) => error::report(&failure),
+    }
+}

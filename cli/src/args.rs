@@ -1,0 +1,25 @@
+//! What can be typed after `neo`. The doc comments are the help text; each verb's own options stand
+//! beside its code in `commands/`. `tests/help.rs` freezes the list: settings belong into recipes.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// Pretrain a bilingual language model, from raw text to a released model, with nothing hidden.
+#[derive(Debug, Parser)]
+#[command(name = "neo", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 75 interrupted but \
+                        saved.\nNEO_LOG=info (or debug, or neo_train=debug) shows what happens \
+                        inside.")]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The verbs, in the order in which a model comes to be.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what this build can do, which devices it finds, and whether they compute correctly
+    Doctor(commands::doctor::Args),
+}

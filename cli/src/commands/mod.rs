@@ -1,0 +1,23 @@
+//! One file per verb, each only glue: options in, one library called, results out.
+
+pub(crate) mod doctor;
+
+use std::process::ExitCode;
+
+use crate::args::Command;
+
+/// Runs the verb that was typed.
+///
+/// # Errors
+/// Whatever the verb reports; `main` prints it and derives the exit code.
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    crate::interrupt::end_quietly_on_broken_pipe()?;
+    match command {
+        Command::Doctor(args) => done(doctor::run(args)),
+    }
+}
+
+/// Exit code 0 for a verb that has no other way to succeed.
+fn done(outcome: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    outcome.map(|()| ExitCode::SUCCESS)
+}
