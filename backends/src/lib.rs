@@ -1,1 +1,13 @@
-//! neo
+//! Devices, precision and kernels: the only crate that names hardware.
+
+pub mod device;
+pub mod error;
+pub mod fallback;
+#[cfg(feature = "flex")]
+mod flex;
+pub mod kernels;
+pub mod precision;
+pub mod vjp;
+
+pub use error::Error;
+pub use precision::Precision;

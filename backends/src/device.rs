@@ -1,0 +1,153 @@
+//! From a device name on the command line to a burn device.
+//!
+//! Backends are compiled in by Cargo features and picked at run time; this is the one place that
+//! knows which names belong to which feature.
+
+use burn::tensor::Device;
+
+use crate::Error;
+
+/// Opens the device called `name`: `flex`, `wgpu[:n]`, `cuda[:n]`, `tch-cpu`, `tch-cuda[:n]`, or
+/// `auto` for the fastest one compiled in.
+///
+/// # Errors
+/// An unknown name, a backend that is not compiled in, or a driver that refuses.
+pub fn open(name: &str) -> Result<Device, Error> {
+    let unknown = || Error::UnknownDevice { name: name.to_owned() };
+    let (family, index) = match name.split_once(':') {
+        Some((family, index)) => (family, index.parse::<usize>().map_err(|_| unknown())?),
+        None => (name, 0),
+    };
+    match family {
+        "auto" if name == family => open(fastest()),
+        "flex" if name == family => flex(name),
+        "wgpu" => wgpu(name, index),
+        "cuda" => cuda(name, index),
+        "tch-cpu" if name == family => tch_cpu(name),
+        "tch-cuda" => tch_cuda(name, index),
+        _ => Err(unknown()),
+    }
+}
+
+/// Names of the backends in this build, fastest first.
+pub fn compiled_in() -> Vec<&'static str> {
+    [
+        ("cuda", cfg!(feature = "cuda")),
+        ("wgpu", cfg!(feature = "wgpu")),
+        ("tch-cpu", cfg!(feature = "tch")),
+        ("flex", cfg!(feature = "flex")),
+    ]
+    .into_iter()
+    .filter_map(|(name, present)| present.then_some(name))
+    .collect()
+}
+
+fn fastest() -> &'static str {
+    let cuda_usable = cfg!(feature = "cuda") && open("cuda").is_ok();
+    if cuda_usable {
+        "cuda"
+    } else if cfg!(feature = "flex") {
+        "flex"
+    } else {
+        compiled_in().first().copied().unwrap_or("flex")
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn probed(
+    name: &str,
+    make: impl FnOnce() -> Device + std::panic::UnwindSafe,
+) -> Result<Device, Error> {
+    let unavailable = |problem: String| Error::Unavailable { name: name.to_owned(), problem };
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let device = std::panic::catch_unwind(|| {
+        let device = make();
+        burn::tensor::Tensor::<1>::ones([1], &device).try_into_data().map(|_| device)
+    });
+    std::panic::set_hook(quiet);
+    match device {
+        Ok(Ok(device)) => Ok(device),
+        Ok(Err(problem)) => Err(unavailable(problem.to_string())),
+        Err(panic) => Err(unavailable(
+            panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_else(|| "the driver gave no reason".to_owned()),
+        )),
+    }
+}
+
+#[cfg(feature = "flex")]
+fn flex(_name: &str) -> Result<Device, Error> {
+    Ok(Device::flex())
+}
+
+#[cfg(not(feature = "flex"))]
+fn flex(name: &str) -> Result<Device, Error> {
+    Err(Error::NotCompiledIn { name: name.to_owned(), feature: "flex" })
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu(name: &str, index: usize) -> Result<Device, Error> {
+    use burn::tensor::DeviceKind;
+    let kind =
+        if name == "wgpu" { DeviceKind::DefaultDevice } else { DeviceKind::DiscreteGpu(index) };
+    probed(name, move || Device::wgpu(kind))
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu(name: &str, _index: usize) -> Result<Device, Error> {
+    Err(Error::NotCompiledIn { name: name.to_owned(), feature: "wgpu" })
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(name: &str, index: usize) -> Result<Device, Error> {
+    probed(name, move || Device::cuda(index))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(name: &str, _index: usize) -> Result<Device, Error> {
+    Err(Error::NotCompiledIn { name: name.to_owned(), feature: "cuda" })
+}
+
+#[cfg(feature = "tch")]
+fn tch_cpu(_name: &str) -> Result<Device, Error> {
+    Ok(Device::libtorch())
+}
+
+#[cfg(not(feature = "tch"))]
+fn tch_cpu(name: &str) -> Result<Device, Error> {
+    Err(Error::NotCompiledIn { name: name.to_owned(), feature: "tch" })
+}
+
+#[cfg(feature = "tch")]
+fn tch_cuda(_name: &str, index: usize) -> Result<Device, Error> {
+    Ok(Device::libtorch_cuda(index))
+}
+
+#[cfg(not(feature = "tch"))]
+fn tch_cuda(name: &str, _index: usize) -> Result<Device, Error> {
+    Err(Error::NotCompiledIn { name: name.to_owned(), feature: "tch" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed() {
+        let check = |name: &str, expected: &str| {
+            let message = open(name).expect_err(name).to_string();
+            assert!(message.contains(expected), "{name}: {message}");
+        };
+        for name in ["tpu", "flex:0", "cuda:x", "wgpu:-1", "", "auto:1", "tch-cpu:0"] {
+            check(name, "unknown device");
+        }
+        #[cfg(not(feature = "cuda"))]
+        check("cuda:1", "Cargo feature `cuda`");
+        #[cfg(not(feature = "tch"))]
+        check("tch-cpu", "Cargo feature `tch`");
+    }
+}

@@ -1,0 +1,147 @@
+//! Host access to tensors of the Flex backend, for the fast CPU forms of the kernels.
+//!
+//! A Flex tensor is a buffer in host memory, so a kernel can take it, work on it in place with
+//! rayon and hand it back. Tensors of other devices, recorded tensors and other formats come back
+//! unchanged as `Err`, and the caller takes the portable form.
+
+use burn::backend::{Flex, flex::FlexTensor};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+
+/// An f32 matrix or stack of rows in host memory, contiguous.
+pub(crate) struct Host {
+    tensor: FlexTensor,
+}
+
+impl Host {
+    /// Takes a float tensor off the Flex device without copying when it is contiguous.
+    ///
+    /// A Flex tensor that is not f32 counts as a fallback of `operation`.
+    pub(crate) fn take<const D: usize>(
+        operation: &'static str,
+        tensor: Tensor<D>,
+    ) -> Result<Self, Tensor<D>> {
+        if tensor.device().is_autodiff() {
+            return Err(tensor);
+        }
+        match tensor.clone().try_into_primitive::<Flex>() {
+            Err(_) => Err(tensor),
+            Ok(_) if tensor.dtype() != DType::F32 => {
+                crate::fallback::note(operation, "the fast CPU form is for f32");
+                Err(tensor)
+            }
+            Ok(primitive) => {
+                drop(tensor);
+                let in_order = primitive.is_contiguous() && primitive.layout().start_offset() == 0;
+                let tensor = if in_order { primitive } else { primitive.to_contiguous() };
+                Ok(Self { tensor })
+            }
+        }
+    }
+
+    /// The values, row-major.
+    pub(crate) fn values(&self) -> &[f32] {
+        let n = self.tensor.layout().num_elements();
+        &self.tensor.storage::<f32>()[..n]
+    }
+
+    /// The values, writable; copied first if another tensor shares them.
+    pub(crate) fn values_mut(&mut self) -> &mut [f32] {
+        let n = self.tensor.layout().num_elements();
+        &mut self.tensor.storage_mut::<f32>()[..n]
+    }
+
+    /// Back to a tensor of the same shape.
+    pub(crate) fn into_tensor<const D: usize>(self) -> Tensor<D> {
+        Tensor::from_primitive::<Flex>(self.tensor)
+    }
+}
+
+/// A new Flex tensor from host values.
+pub(crate) fn from_vec<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(values, shape)))
+}
+
+/// Ids of a Flex tensor on the host.
+pub(crate) fn ids(tensor: &Tensor<1, Int>) -> Vec<usize> {
+    tensor.to_data().iter::<i64>().map(|id| usize::try_from(id).unwrap_or(usize::MAX)).collect()
+}
+
+/// Runs `$body` compiled for the widest vector unit of this machine.
+///
+/// `$body` is an `#[inline(always)]` function; each copy is compiled with other target features,
+/// so that LLVM vectorises its loops for AVX-512 or AVX2 where the processor has them.
+macro_rules! widest_simd {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:ident) => {
+        $(#[$doc])*
+        pub(crate) fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
+                fn avx512($($arg: $ty),*) $(-> $ret)? { $body($($arg),*) }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $ty),*) $(-> $ret)? { $body($($arg),*) }
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512bw")
+                {
+                    // SAFETY: the features were detected on this processor just above.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    // SAFETY: the features were detected on this processor just above.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            $body($($arg),*)
+        }
+    };
+}
+pub(crate) use widest_simd;
+
+/// `exp(x)` for x <= 88, without branches or library calls, so that loops over it vectorise.
+///
+/// Cephes' degree-5 polynomial on `[-ln 2 / 2, ln 2 / 2]`; relative error below 2e-7; 0 below -87.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
+    let clamped = x.clamp(-87.0, 88.0);
+    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let r = clamped - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let mut p = 1.987_569_1e-4;
+    p = p * r + 1.398_199_9e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_5e-1;
+    p = p * r + 5e-1;
+    let value = p * r * r + r + 1.0;
+    let scale = f32::from_bits((((n as i32) + 127) << 23) as u32);
+    if x < -87.0 { 0.0 } else { value * scale }
+}
+
+/// Sum in eight independent lanes, so that it vectorises and never depends on threads.
+#[inline(always)]
+pub(crate) fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
+    let mut lanes = [0f32; 16];
+    for (i, value) in values.enumerate() {
+        lanes[i % 16] += value;
+    }
+    lanes.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_close_to_the_library() {
+        let mut x = -86.9f32;
+        while x < 88.0 {
+            let (ours, exact) = (f64::from(exp(x)), f64::from(x).exp());
+            assert!((ours / exact - 1.0).abs() < 3e-7, "exp({x}): {ours} against {exact}");
+            x += 0.013;
+        }
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert!((exp(0.0) - 1.0).abs() < 1e-7);
+    }
+}

@@ -1,0 +1,414 @@
+//! Causal attention in chunks of queries, over the row or limited to the own document.
+//!
+//! Memory is linear in the sequence: the scores of one chunk of queries are held at a time, in the
+//! forward and again in the backward, which rebuilds them from the saved log-sum-exp as
+//! FlashAttention does (arXiv 2205.14135). Grouped queries share their key head by reshaping, so
+//! keys and values are never repeated.
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+/// Queries per chunk.
+const CHUNK: usize = 256;
+/// A score that no softmax sees.
+const HIDDEN: f32 = -1e30;
+
+/// Which keys a query may look at, besides those behind it.
+#[derive(Clone, Debug)]
+pub enum Span {
+    /// Everything before it in the row.
+    Row,
+    /// Only positions from `first` on: the start of its own document.
+    Document {
+        /// First visible key of each query, `[batch, seq]`, on the device.
+        first: Tensor<2, Int>,
+    },
+}
+
+impl Span {
+    /// Limits each position to its own document.
+    ///
+    /// # Shapes
+    /// - `first`: row-major `[batch, seq]`, the index in its row at which each position's document
+    ///   starts
+    pub fn document(first: &[u32], batch: usize, seq: usize, device: &Device) -> Self {
+        let first: Vec<i64> = first.iter().map(|&f| i64::from(f)).collect();
+        Self::Document { first: Tensor::from_data(TensorData::new(first, [batch, seq]), device) }
+    }
+}
+
+/// What the backward needs beside the inputs.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// Log-sum-exp of each query's scaled scores, `[batch, n_kv_heads, group, q_seq]`, f32.
+    pub log_sum_exp: Tensor<4>,
+}
+
+/// Sizes of one call, read off the inputs.
+#[derive(Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    q_seq: usize,
+    k_seq: usize,
+    kv_heads: usize,
+    group: usize,
+    head_dim: usize,
+}
+
+impl Sizes {
+    fn of(q: &Tensor<4>, k: &Tensor<4>) -> Self {
+        let [batch, q_seq, n_heads, head_dim] = q.dims();
+        let [_, k_seq, kv_heads, _] = k.dims();
+        assert!(n_heads % kv_heads == 0, "query heads must be a multiple of key heads");
+        assert!(q_seq <= k_seq, "queries are the last positions of the keys");
+        Self { batch, q_seq, k_seq, kv_heads, group: n_heads / kv_heads, head_dim }
+    }
+
+    /// Position among the keys of the first query.
+    fn offset(&self) -> usize {
+        self.k_seq - self.q_seq
+    }
+
+    fn scale(&self) -> f64 {
+        (self.head_dim as f64).sqrt().recip()
+    }
+
+    /// `(first query, number of queries, number of keys they can see)` of each chunk.
+    fn chunks(self) -> impl Iterator<Item = (usize, usize, usize)> {
+        (0..self.q_seq).step_by(CHUNK).map(move |start| {
+            let len = CHUNK.min(self.q_seq - start);
+            (start, len, self.offset() + start + len)
+        })
+    }
+
+    /// `[batch, seq, n_heads, head_dim]` -> `[batch, kv_heads, group * len, head_dim]`.
+    fn grouped(&self, x: &Tensor<4>, start: usize, len: usize) -> Tensor<4> {
+        let x = x.clone().narrow(1, start, len).swap_dims(1, 2);
+        if self.group == 1 {
+            return x;
+        }
+        x.reshape([self.batch, self.kv_heads, self.group * len, self.head_dim])
+    }
+
+    /// The inverse of [`Sizes::grouped`].
+    fn ungrouped(&self, x: Tensor<4>, len: usize) -> Tensor<4> {
+        x.reshape([self.batch, self.kv_heads * self.group, len, self.head_dim]).swap_dims(1, 2)
+    }
+}
+
+/// Attends from each query to the keys that it may see.
+///
+/// With fewer queries than keys the queries are the last positions (decoding with a cache).
+///
+/// # Shapes
+/// - `q`: `[batch, q_seq, n_heads, head_dim]`; `k`, `v`: `[batch, k_seq, n_kv_heads, head_dim]`
+/// - returns: `[batch, q_seq, n_heads, head_dim]` in the dtype of `q`
+pub fn forward(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, span: &Span) -> (Tensor<4>, Saved) {
+    let sizes = Sizes::of(q, k);
+    let dtype = q.dtype();
+    let keys = k.clone().permute([0, 2, 3, 1]);
+    let values = v.clone().swap_dims(1, 2);
+    let (mut outputs, mut log_sums) = (Vec::new(), Vec::new());
+    for (start, len, seen) in sizes.chunks() {
+        let queries = sizes.grouped(q, start, len);
+        let scores = queries.matmul(keys.clone().narrow(3, 0, seen));
+        let (weights, log_sum) = softmax(scores, &sizes, span, start, len, seen);
+        let output = weights.cast(dtype).matmul(values.clone().narrow(2, 0, seen));
+        outputs.push(sizes.ungrouped(output, len));
+        log_sums.push(log_sum);
+    }
+    (join(outputs, 1), Saved { log_sum_exp: join(log_sums, 3) })
+}
+
+/// Gradients with respect to queries, keys and values.
+///
+/// # Shapes
+/// - `output`, `d_output`: `[batch, seq, n_heads, head_dim]`
+/// - returns: `(dq, dk, dv)` of the inputs' shapes and dtype
+pub fn backward(
+    [q, k, v]: [&Tensor<4>; 3],
+    span: &Span,
+    saved: &Saved,
+    output: &Tensor<4>,
+    d_output: &Tensor<4>,
+) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
+    let sizes = Sizes::of(q, k);
+    let dtype = q.dtype();
+    let keys = k.clone().swap_dims(1, 2);
+    let keys_across = k.clone().permute([0, 2, 3, 1]);
+    let values_across = v.clone().permute([0, 2, 3, 1]);
+    // Sum over the head of output * d_output, per query: the part of dS that is common to a row.
+    let common = output.clone().cast(DType::F32) * d_output.clone().cast(DType::F32);
+    let common = common.sum_dim(3);
+    let mut dq = Vec::new();
+    let (mut dk, mut dv): (Option<Tensor<4>>, Option<Tensor<4>>) = (None, None);
+    for (start, len, seen) in sizes.chunks() {
+        let rows = [sizes.batch, sizes.kv_heads, sizes.group * len, 1];
+        let queries = sizes.grouped(q, start, len);
+        let d_out = sizes.grouped(d_output, start, len);
+        let log_sum = saved.log_sum_exp.clone().narrow(3, start, len).reshape(rows);
+        let common = common.clone().narrow(1, start, len).swap_dims(1, 2).reshape(rows);
+        let scores = queries.clone().matmul(keys_across.clone().narrow(3, 0, seen));
+        let d_weights = d_out.clone().matmul(values_across.clone().narrow(3, 0, seen));
+        let (weights, d_scores) =
+            score_gradient(scores, d_weights, log_sum, common, &sizes, span, (start, len, seen));
+        let (weights, d_scores) = (weights.cast(dtype), d_scores.cast(dtype));
+        let d_queries = d_scores.clone().matmul(keys.clone().narrow(2, 0, seen));
+        dq.push(sizes.ungrouped(d_queries, len));
+        add_prefix(&mut dk, d_scores.swap_dims(2, 3).matmul(queries), sizes.k_seq);
+        add_prefix(&mut dv, weights.swap_dims(2, 3).matmul(d_out), sizes.k_seq);
+    }
+    let whole = |sum: Option<Tensor<4>>| {
+        sum.expect("a sequence has at least one chunk").cast(dtype).swap_dims(1, 2)
+    };
+    (join(dq, 1), whole(dk), whole(dv))
+}
+
+/// Adds a gradient of the first keys into the sum over all of them, in f32.
+fn add_prefix(sum: &mut Option<Tensor<4>>, part: Tensor<4>, k_seq: usize) {
+    let [batch, heads, seen, head_dim] = part.dims();
+    let part = part.cast(DType::F32);
+    *sum = Some(match sum.take() {
+        None if seen == k_seq => part,
+        None => {
+            let rest =
+                Tensor::zeros([batch, heads, k_seq - seen, head_dim], (&part.device(), DType::F32));
+            Tensor::cat(vec![part, rest], 2)
+        }
+        Some(sum) => {
+            let prefix = sum.clone().narrow(2, 0, seen) + part;
+            if seen == k_seq {
+                prefix
+            } else {
+                Tensor::cat(vec![prefix, sum.narrow(2, seen, k_seq - seen)], 2)
+            }
+        }
+    });
+}
+
+fn join(mut parts: Vec<Tensor<4>>, dim: usize) -> Tensor<4> {
+    if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, dim) }
+}
+
+/// Softmax of one chunk's scores.
+///
+/// # Shapes
+/// - `scores`: `[batch, kv_heads, group * len, seen]`
+/// - returns: weights of that shape in f32, log-sum-exp `[batch, kv_heads, group, len]`
+fn softmax(
+    scores: Tensor<4>,
+    sizes: &Sizes,
+    span: &Span,
+    start: usize,
+    len: usize,
+    seen: usize,
+) -> (Tensor<4>, Tensor<4>) {
+    let log_shape = [sizes.batch, sizes.kv_heads, sizes.group, len];
+    #[cfg(feature = "flex")]
+    let scores = match host::softmax(scores, sizes, span, (start, len, seen)) {
+        Ok((weights, log_sum)) => return (weights, log_sum.reshape(log_shape)),
+        Err(scores) => scores,
+    };
+    let scores = hide(scores.cast(DType::F32) * sizes.scale(), sizes, span, (start, len, seen));
+    let top = scores.clone().detach().max_dim(3);
+    let powers = (scores - top.clone()).exp();
+    let sum = powers.clone().sum_dim(3);
+    (powers / sum.clone(), (sum.log() + top).reshape(log_shape))
+}
+
+/// Softmax weights again, and the gradient of the unscaled scores.
+fn score_gradient(
+    scores: Tensor<4>,
+    d_weights: Tensor<4>,
+    log_sum: Tensor<4>,
+    common: Tensor<4>,
+    sizes: &Sizes,
+    span: &Span,
+    chunk: (usize, usize, usize),
+) -> (Tensor<4>, Tensor<4>) {
+    #[cfg(feature = "flex")]
+    let (scores, d_weights) =
+        match host::score_gradient(scores, d_weights, &log_sum, &common, sizes, span, chunk) {
+            Ok(done) => return done,
+            Err(inputs) => inputs,
+        };
+    let scores = hide(scores.cast(DType::F32) * sizes.scale(), sizes, span, chunk);
+    let weights = (scores - log_sum).exp();
+    let d_scores = weights.clone() * (d_weights.cast(DType::F32) - common) * sizes.scale();
+    (weights, d_scores)
+}
+
+/// Sets the scores of keys that are ahead of the query or before its document to [`HIDDEN`].
+fn hide(
+    scores: Tensor<4>,
+    sizes: &Sizes,
+    span: &Span,
+    (start, len, seen): (usize, usize, usize),
+) -> Tensor<4> {
+    let device = scores.device().inner();
+    let at = (sizes.offset() + start) as i64;
+    let query = Tensor::<1, Int>::arange(at..at + len as i64, &device).reshape([1, 1, 1, len, 1]);
+    let key = Tensor::<1, Int>::arange(0..seen as i64, &device).reshape([1, 1, 1, 1, seen]);
+    let shape = [sizes.batch, sizes.kv_heads, sizes.group, len, seen];
+    let ahead = key.clone().greater(query);
+    let hidden = match span {
+        Span::Row => ahead.expand(shape),
+        Span::Document { first } => {
+            let queries = first.dims()[1];
+            assert!(queries == sizes.q_seq, "one document start for each query");
+            let first = first.clone().narrow(1, start, len).reshape([sizes.batch, 1, 1, len, 1]);
+            let before = key.lower(first);
+            ahead.expand([sizes.batch, 1, 1, len, seen]).bool_or(before).expand(shape)
+        }
+    };
+    let flat = scores.dims();
+    scores.mask_fill(hidden.reshape(flat), HIDDEN)
+}
+
+#[cfg(feature = "flex")]
+mod host {
+    use burn::tensor::Tensor;
+    use rayon::prelude::*;
+
+    use super::{Sizes, Span};
+    use crate::flex::{Host, exp, from_vec, widest_simd};
+
+    type Chunk = (usize, usize, usize);
+
+    /// First visible key of each query of the chunk, `[batch][len]`, or 0.
+    fn first_keys(sizes: &Sizes, span: &Span, (start, len, _): Chunk) -> Vec<usize> {
+        match span {
+            Span::Row => vec![0; sizes.batch * len],
+            Span::Document { first } => first
+                .clone()
+                .narrow(1, start, len)
+                .to_data()
+                .iter::<i64>()
+                .map(|first| usize::try_from(first).unwrap_or(0))
+                .collect(),
+        }
+    }
+
+    /// Range of keys that row `row` of the grouped scores may see.
+    fn visible(
+        sizes: &Sizes,
+        first: &[usize],
+        (start, len, _): Chunk,
+        row: usize,
+    ) -> (usize, usize) {
+        let query = row % len;
+        let batch = row / (sizes.kv_heads * sizes.group * len);
+        (first[batch * len + query], sizes.offset() + start + query + 1)
+    }
+
+    pub(super) fn softmax(
+        scores: Tensor<4>,
+        sizes: &Sizes,
+        span: &Span,
+        chunk: Chunk,
+    ) -> Result<(Tensor<4>, Tensor<1>), Tensor<4>> {
+        let mut scores = Host::take("attention", scores)?;
+        let first = first_keys(sizes, span, chunk);
+        let mut log_sums = vec![0f32; scores.values().len() / chunk.2];
+        scores
+            .values_mut()
+            .par_chunks_mut(chunk.2)
+            .zip(log_sums.par_iter_mut())
+            .enumerate()
+            .with_min_len(16)
+            .for_each(|(row, (scores, log_sum))| {
+                let (from, to) = visible(sizes, &first, chunk, row);
+                scores[..from].fill(0.0);
+                scores[to..].fill(0.0);
+                *log_sum = softmax_row(&mut scores[from..to], sizes.scale() as f32);
+            });
+        let rows = log_sums.len();
+        Ok((scores.into_tensor(), from_vec(log_sums, [rows])))
+    }
+
+    widest_simd! { fn softmax_row(row: &mut [f32], scale: f32) -> f32 = softmax_row_body }
+
+    #[inline(always)]
+    fn softmax_row_body(row: &mut [f32], scale: f32) -> f32 {
+        let mut top = f32::NEG_INFINITY;
+        for value in row.iter_mut() {
+            *value *= scale;
+            top = if *value > top { *value } else { top };
+        }
+        for value in row.iter_mut() {
+            *value = exp(*value - top);
+        }
+        let sum = crate::flex::sum(row.iter().copied());
+        let inverse = sum.recip();
+        for value in row.iter_mut() {
+            *value *= inverse;
+        }
+        top + sum.ln()
+    }
+
+    pub(super) fn score_gradient(
+        scores: Tensor<4>,
+        d_weights: Tensor<4>,
+        log_sum: &Tensor<4>,
+        common: &Tensor<4>,
+        sizes: &Sizes,
+        span: &Span,
+        chunk: Chunk,
+    ) -> Result<(Tensor<4>, Tensor<4>), (Tensor<4>, Tensor<4>)> {
+        let mut scores = match Host::take("attention", scores) {
+            Ok(scores) => scores,
+            Err(scores) => return Err((scores, d_weights)),
+        };
+        let mut d_weights = match Host::take("attention", d_weights) {
+            Ok(d_weights) => d_weights,
+            Err(d_weights) => return Err((scores.into_tensor(), d_weights)),
+        };
+        let [log_sum, common] = [log_sum, common].map(|t| {
+            Host::take("attention", t.clone())
+                .expect("the statistics are f32 and lie beside the scores")
+        });
+        let first = first_keys(sizes, span, chunk);
+        scores
+            .values_mut()
+            .par_chunks_mut(chunk.2)
+            .zip(d_weights.values_mut().par_chunks_mut(chunk.2))
+            .zip(log_sum.values().par_iter().zip(common.values().par_iter()))
+            .enumerate()
+            .with_min_len(16)
+            .for_each(|(row, ((scores, d_weights), (&log_sum, &common)))| {
+                let (from, to) = visible(sizes, &first, chunk, row);
+                for values in [&mut *scores, &mut *d_weights] {
+                    values[..from].fill(0.0);
+                    values[to..].fill(0.0);
+                }
+                let scale = sizes.scale() as f32;
+                gradient_row(
+                    &mut scores[from..to],
+                    &mut d_weights[from..to],
+                    log_sum,
+                    common,
+                    scale,
+                );
+            });
+        Ok((scores.into_tensor(), d_weights.into_tensor()))
+    }
+
+    widest_simd! {
+        fn gradient_row(
+            scores: &mut [f32], d_weights: &mut [f32], log_sum: f32, common: f32, scale: f32,
+        ) = gradient_row_body
+    }
+
+    #[inline(always)]
+    fn gradient_row_body(
+        scores: &mut [f32],
+        d_weights: &mut [f32],
+        log_sum: f32,
+        common: f32,
+        scale: f32,
+    ) {
+        for (score, d) in scores.iter_mut().zip(d_weights) {
+            *score = exp(*score * scale - log_sum);
+            *d = *score * (*d - common) * scale;
+        }
+    }
+}

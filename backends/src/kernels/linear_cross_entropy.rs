@@ -1,0 +1,186 @@
+//! Output head and cross-entropy in one, a chunk of tokens at a time.
+//!
+//! `[tokens, vocab]` never exists: the logits of one chunk are made, turned into log-probabilities
+//! and, when training, into their own gradient in place, and dropped. The gradient of the loss
+//! with respect to each token's log-probability is known before the forward in pretraining and
+//! SFT, so one pass does both directions.
+
+use burn::tensor::{DType, Int, Tensor};
+
+/// Bytes of f32 logits held at a time, about.
+const CHUNK_BYTES: usize = 128 << 20;
+
+/// What the loss asks of each token.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    /// Id to be predicted, `[tokens]`.
+    pub ids: Tensor<1, Int>,
+    /// Weight of the token's negative log-probability in the loss, `[tokens]`, f32; 0 if masked.
+    pub weights: Tensor<1>,
+}
+
+/// Result of [`forward_backward`].
+pub struct Output {
+    /// `ln p(target)` of each token, `[tokens]`, f32.
+    pub log_probs: Tensor<1>,
+    /// Log-sum-exp of each token's logits, `[tokens]`, f32.
+    pub log_sum_exp: Tensor<1>,
+    /// Gradient of the hidden states, `[tokens, d]`, in their dtype.
+    pub dx: Tensor<2>,
+    /// Gradient sum of the head, `[vocab, d]`, f32.
+    pub dw: Tensor<2>,
+}
+
+/// Log-probability of each target, and the most probable id of each token.
+///
+/// # Shapes
+/// - `x`: `[tokens, d]`, `weight`: `[vocab, d]`, `targets`: `[tokens]`
+/// - returns: `[tokens]` in f32, `[tokens]`
+pub fn log_probs(
+    x: &Tensor<2>,
+    weight: &Tensor<2>,
+    targets: &Tensor<1, Int>,
+) -> (Tensor<1>, Tensor<1, Int>) {
+    let (mut found, mut best) = (Vec::new(), Vec::new());
+    for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
+        let logits = logits(x, weight, start, len);
+        let targets = targets.clone().narrow(0, start, len).reshape([len, 1]);
+        best.push(logits.clone().argmax(1).reshape([len]));
+        let target_logits = logits.clone().gather(1, targets);
+        let log_sum = log_sum_exp(logits);
+        found.push((target_logits - log_sum).reshape([len]));
+    }
+    (Tensor::cat(found, 0), Tensor::cat(best, 0))
+}
+
+/// Log-probabilities of the targets and the gradients of
+/// `sum_t weight_t (-ln p(target_t) + z_loss * logsumexp_t²)`.
+///
+/// # Shapes
+/// - `x`: `[tokens, d]`, `weight`: `[vocab, d]` in the same dtype
+/// - `dw`: `[vocab, d]` in f32, the sum to add to, consumed and returned
+pub fn forward_backward(
+    x: &Tensor<2>,
+    weight: &Tensor<2>,
+    targets: &Targets,
+    z_loss: f64,
+    dw: Tensor<2>,
+) -> Output {
+    let (mut log_probs, mut log_sums, mut dx, mut dw) = (Vec::new(), Vec::new(), Vec::new(), dw);
+    for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
+        let ids = targets.ids.clone().narrow(0, start, len);
+        let weights = targets.weights.clone().narrow(0, start, len);
+        let logits = logits(x, weight, start, len);
+        let (log_prob, log_sum, d_logits) = chunk_gradient(logits, ids, weights, z_loss);
+        let d_logits = d_logits.cast(x.dtype());
+        log_probs.push(log_prob);
+        log_sums.push(log_sum);
+        dx.push(d_logits.clone().matmul(weight.clone()));
+        let part = d_logits.transpose().matmul(x.clone().narrow(0, start, len));
+        dw = dw + part.cast(DType::F32);
+    }
+    Output {
+        log_probs: Tensor::cat(log_probs, 0),
+        log_sum_exp: Tensor::cat(log_sums, 0),
+        dx: Tensor::cat(dx, 0),
+        dw,
+    }
+}
+
+/// `(start, length)` of each chunk of tokens.
+fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = (usize, usize)> {
+    let chunk = (CHUNK_BYTES / 4 / vocab).clamp(16, tokens.max(16));
+    (0..tokens).step_by(chunk).map(move |start| (start, chunk.min(tokens - start)))
+}
+
+fn logits(x: &Tensor<2>, weight: &Tensor<2>, start: usize, len: usize) -> Tensor<2> {
+    x.clone().narrow(0, start, len).matmul(weight.clone().transpose()).cast(DType::F32)
+}
+
+fn log_sum_exp(logits: Tensor<2>) -> Tensor<2> {
+    let top = logits.clone().max_dim(1);
+    (logits - top.clone()).exp().sum_dim(1).log() + top
+}
+
+/// Log-probabilities, log-sum-exp and gradient of the logits of one chunk.
+fn chunk_gradient(
+    logits: Tensor<2>,
+    ids: Tensor<1, Int>,
+    weights: Tensor<1>,
+    z_loss: f64,
+) -> (Tensor<1>, Tensor<1>, Tensor<2>) {
+    #[cfg(feature = "flex")]
+    let logits = match host::chunk_gradient(logits, &ids, &weights, z_loss as f32) {
+        Ok(done) => return done,
+        Err(logits) => logits,
+    };
+    let len = ids.dims()[0];
+    let vocab = logits.dims()[1] as i64;
+    let ids = ids.reshape([len, 1]);
+    let weights = weights.reshape([len, 1]);
+    let target_logits = logits.clone().gather(1, ids.clone());
+    let log_sum = log_sum_exp(logits.clone());
+    let probabilities = (logits - log_sum.clone()).exp();
+    let common = weights.clone() * (log_sum.clone() * (2.0 * z_loss) + 1.0);
+    let every = Tensor::<1, Int>::arange(0..vocab, &ids.device()).reshape([1, vocab as usize]);
+    let is_target = every.equal(ids).float().cast(DType::F32);
+    let d_logits = probabilities * common - is_target * weights;
+    ((target_logits - log_sum.clone()).reshape([len]), log_sum.reshape([len]), d_logits)
+}
+
+#[cfg(feature = "flex")]
+mod host {
+    use burn::tensor::{Int, Tensor};
+    use rayon::prelude::*;
+
+    use crate::flex::{self, Host, exp, from_vec, sum, widest_simd};
+
+    pub(super) fn chunk_gradient(
+        logits: Tensor<2>,
+        ids: &Tensor<1, Int>,
+        weights: &Tensor<1>,
+        z_loss: f32,
+    ) -> Result<(Tensor<1>, Tensor<1>, Tensor<2>), Tensor<2>> {
+        let [len, vocab] = logits.dims();
+        let mut logits = Host::take("linear_cross_entropy", logits)?;
+        let weights = Host::take("linear_cross_entropy", weights.clone())
+            .expect("the weights are f32 and lie beside the logits");
+        let ids = flex::ids(ids);
+        let (mut log_probs, mut log_sums) = (vec![0f32; len], vec![0f32; len]);
+        logits
+            .values_mut()
+            .par_chunks_mut(vocab)
+            .zip(log_probs.par_iter_mut().zip(log_sums.par_iter_mut()))
+            .zip(ids.par_iter().zip(weights.values()))
+            .for_each(|((row, (log_prob, log_sum)), (&id, &weight))| {
+                let target = row[id];
+                *log_sum = gradient_row(row, weight, z_loss);
+                row[id] -= weight;
+                *log_prob = target - *log_sum;
+            });
+        Ok((from_vec(log_probs, [len]), from_vec(log_sums, [len]), logits.into_tensor()))
+    }
+
+    widest_simd! { fn gradient_row(row: &mut [f32], weight: f32, z_loss: f32) -> f32 = gradient_row_body }
+
+    /// Turns logits into `weight (1 + 2 z lse) softmax` and returns their log-sum-exp.
+    #[inline(always)]
+    fn gradient_row_body(row: &mut [f32], weight: f32, z_loss: f32) -> f32 {
+        let mut tops = [f32::NEG_INFINITY; 16];
+        for (i, &value) in row.iter().enumerate() {
+            let top = &mut tops[i % 16];
+            *top = if value > *top { value } else { *top };
+        }
+        let top = tops.into_iter().fold(f32::NEG_INFINITY, f32::max);
+        for value in row.iter_mut() {
+            *value = exp(*value - top);
+        }
+        let total = sum(row.iter().copied());
+        let log_sum = top + total.ln();
+        let factor = weight * (1.0 + 2.0 * z_loss * log_sum) / total;
+        for value in row.iter_mut() {
+            *value *= factor;
+        }
+        log_sum
+    }
+}
