@@ -25,6 +25,12 @@ pub enum Error {
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
+    /// The data side failed: corpus, tokenizer or recipe file.
+    #[error(transparent)]
+    Data(#[from] neo_data::Error),
+    /// The model side failed: shape or weights.
+    #[error(transparent)]
+    Model(#[from] neo_model::Error),
 }
 
 impl Error {
@@ -33,12 +39,18 @@ impl Error {
         match self {
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             Self::Malformed { .. } | Self::Setting(_) => true,
+            Self::Data(source) => source.is_input(),
+            Self::Model(source) => source.is_input(),
         }
     }
 
     /// The next step to try, when there is one.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Data(source) => source.hint(),
+            Self::Model(source) => source.hint(),
+            Self::Io { .. } | Self::Malformed { .. } | Self::Setting(_) => None,
+        }
     }
 
     /// Attaches the path to a system error, for `map_err`.
