@@ -1,5 +1,6 @@
 //! The one error type of this crate.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What can go wrong with a model or its files.
@@ -22,6 +23,17 @@ pub enum Error {
         /// What was found and what was expected.
         problem: String,
     },
+    /// A folder holds no weights in a layout that can be read.
+    #[error("`{dir}` has neither `{stem}.safetensors` nor `{stem}.safetensors.index.json`")]
+    NoWeights {
+        /// The folder.
+        dir: PathBuf,
+        /// What the file name should begin with.
+        stem: String,
+    },
+    /// A folder that is to be made is already there.
+    #[error("`{0}` exists and is not an empty folder")]
+    Occupied(PathBuf),
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
@@ -31,14 +43,26 @@ impl Error {
     /// Whether the user's input is at fault (exit code 2) and not the machine (exit code 1).
     pub fn is_input(&self) -> bool {
         match self {
-            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-            Self::Malformed { .. } | Self::Setting(_) => true,
+            Self::Io { source, .. } => source.kind() == ErrorKind::NotFound,
+            Self::Malformed { .. }
+            | Self::NoWeights { .. }
+            | Self::Occupied(_)
+            | Self::Setting(_) => true,
         }
     }
 
     /// The next step to try, when there is one.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Io { source, .. } if is_full(source) => {
+                Some("free some space on that disk, or name a folder on another one".to_owned())
+            }
+            Self::NoWeights { dir, .. } if dir.join("pytorch_model.bin").exists() => {
+                Some("only safetensors are read; save the model with safetensors first".to_owned())
+            }
+            Self::Occupied(_) => Some("name a folder that does not exist yet".to_owned()),
+            _ => None,
+        }
     }
 
     /// Attaches the path to a system error, for `map_err`.
@@ -46,4 +70,8 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

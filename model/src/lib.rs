@@ -3,6 +3,7 @@
 pub mod config;
 mod error;
 pub mod hf;
+pub mod staged;
 pub mod weights;
 
 pub use config::ModelConfig;
