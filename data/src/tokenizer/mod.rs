@@ -1,1 +1,193 @@
-//! See lib.rs.
+//! Text to ids and back: the byte-fallback BPE family of MAP-Neo (map-neo.md 2).
+//!
+//! A tokenizer is read from a SentencePiece `.model` or a `tokenizer.json`, or trained; each way
+//! ends in the same `ModelProto`, is checked once by `Vocabulary`, and gives the same ids.
+
+mod decode;
+mod encode;
+mod sentence_piece;
+mod vocabulary;
+
+use std::path::Path;
+
+use self::decode::Decoder;
+pub use self::decode::TextStream;
+use self::encode::Encoder;
+use self::sentence_piece::ModelProto;
+use self::vocabulary::Vocabulary;
+use crate::{Error, Result};
+
+/// Specials added after the vocabulary, in id order, as Hugging Face folders spell them.
+pub const ADDED_SPECIALS: [&str; 5] = ["<|CLS|>", "<|SEP|>", "<|EOD|>", "<|MASK|>", "<|PAD|>"];
+/// Position of EOD in [`ADDED_SPECIALS`].
+const EOD_IDX: usize = 2;
+/// How Megatron spells the added specials in a text.
+const MEGATRON_SPECIALS: [&str; 5] = ["<CLS>", "<SEP>", "<EOD>", "<MASK>", "<PAD>"];
+
+/// A vocabulary with its encoder and decoder. Any number of threads can share one.
+pub struct Tokenizer {
+    model: ModelProto,
+    vocabulary: Vocabulary,
+    encoder: Encoder,
+    decoder: Decoder,
+}
+
+impl Tokenizer {
+    /// Reads a SentencePiece `.model` file, or the `tokenizer.model` of a folder.
+    ///
+    /// # Errors
+    /// The path leads nowhere, or what is there is broken or of an unsupported kind.
+    pub fn from_path(path: &Path) -> Result<Self> {
+        let path = if path.is_dir() { &path.join("tokenizer.model") } else { path };
+        Self::from_model(ModelProto::read(path)?)
+            .map_err(|problem| Error::Malformed { path: path.to_owned(), problem })
+    }
+
+    fn from_model(model: ModelProto) -> std::result::Result<Self, String> {
+        let vocabulary = Vocabulary::from_model(&model)?;
+        let encoder = Encoder::new(&vocabulary);
+        let decoder = Decoder::new(&vocabulary, ADDED_SPECIALS.len());
+        Ok(Self { model, vocabulary, encoder, decoder })
+    }
+
+    /// The ids of a text, without bos and eos. Special-token strings in it are plain text.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        self.encode_into(text, &mut ids);
+        ids
+    }
+
+    /// Appends the ids of a text, as [`encode`](Self::encode).
+    pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) {
+        self.encoder.encode_into(text, ids);
+    }
+
+    /// The ids of a text whose special-token strings are special tokens, as Megatron's wrapper
+    /// reads them (map-neo.md 2.4): the parts between them are encoded apart, each with its own
+    /// dummy prefix.
+    pub fn encode_megatron(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        let mut rest = text;
+        while let Some((at, special, id)) = self.first_megatron_special(rest) {
+            self.encode_into(&rest[..at], &mut ids);
+            ids.push(id);
+            rest = &rest[at + special.len()..];
+        }
+        self.encode_into(rest, &mut ids);
+        ids
+    }
+
+    /// The text of ids; control and added special tokens are written as nothing, ids outside the
+    /// vocabulary as `<unk>` is.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        self.decoder.decode(ids)
+    }
+
+    /// The bytes of ids: [`decode`](Self::decode) before it is made valid UTF-8.
+    pub fn decode_bytes(&self, ids: &[u32]) -> Vec<u8> {
+        self.decoder.decode_bytes(ids)
+    }
+
+    /// Decodes ids as they come, one after another.
+    pub fn text_stream(&self) -> TextStream<'_> {
+        TextStream::new(&self.decoder)
+    }
+
+    /// The piece of an id as the vocabulary spells it (U+2581 for a space).
+    pub fn piece(&self, id: u32) -> Option<&str> {
+        let idx = id as usize;
+        match self.vocabulary.texts.get(idx) {
+            Some(text) => Some(text),
+            None => ADDED_SPECIALS.get(idx - self.vocabulary.len()).copied(),
+        }
+    }
+
+    /// Number of ids: the pieces and the five added specials.
+    pub fn vocab_size(&self) -> usize {
+        self.vocabulary.len() + ADDED_SPECIALS.len()
+    }
+
+    /// Id of the end-of-document token, the third of the added specials.
+    pub fn eod_id(&self) -> u32 {
+        self.special_id(EOD_IDX)
+    }
+
+    /// Id of `<s>`.
+    pub fn bos_id(&self) -> u32 {
+        self.vocabulary.bos_id
+    }
+
+    /// Id of `</s>`.
+    pub fn eos_id(&self) -> u32 {
+        self.vocabulary.eos_id
+    }
+
+    /// Hex SHA-256 of all that ids depend on: pieces, score bits and types in id order, and the
+    /// normaliser's flags. Shards and checkpoints are matched by it.
+    pub fn vocab_hash(&self) -> String {
+        self.vocabulary.hash()
+    }
+
+    fn special_id(&self, idx: usize) -> u32 {
+        (self.vocabulary.len() + idx) as u32
+    }
+
+    /// Place, string and id of the first Megatron special in a text.
+    fn first_megatron_special<'t>(&'t self, text: &str) -> Option<(usize, &'t str, u32)> {
+        let (bos, eos) = (self.bos_id(), self.eos_id());
+        let control = [bos, eos].map(|id| (self.vocabulary.texts[id as usize].as_str(), id));
+        let added = (0..).zip(MEGATRON_SPECIALS).map(|(idx, name)| (name, self.special_id(idx)));
+        added
+            .chain(control)
+            .filter_map(|(special, id)| text.find(special).map(|at| (at, special, id)))
+            .min_by_key(|(at, ..)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::sentence_piece::{MARKER, TrainerSpec};
+    use super::*;
+
+    fn tokenizer() -> Tokenizer {
+        let merged = ["_a", "ab", "_ab", "中国"].map(|text| text.replace('_', "\u{2581}"));
+        let characters = [MARKER, 'a', 'b', '中', '国', '1'];
+        let model = ModelProto::in_neo_layout(merged, characters, TrainerSpec::default());
+        Tokenizer::from_model(model).unwrap()
+    }
+
+    #[test]
+    fn ids_of_the_specials_follow_the_vocabulary() {
+        let tokenizer = tokenizer();
+        assert_eq!(tokenizer.vocab_size(), 3 + 256 + 4 + 6 + 5);
+        assert_eq!(tokenizer.eod_id(), 271);
+        assert_eq!(tokenizer.piece(271), Some("<|EOD|>"));
+        assert_eq!(tokenizer.piece(2), Some("</s>"));
+        assert_eq!(tokenizer.piece(274), None);
+        assert_eq!((tokenizer.bos_id(), tokenizer.eos_id()), (1, 2));
+    }
+
+    #[test]
+    fn megatron_cuts_at_special_strings() {
+        let tokenizer = tokenizer();
+        let plain = tokenizer.encode("<EOD>");
+        assert!(plain.iter().all(|&id| id < 269), "plain text has no special: {plain:?}");
+        assert_eq!(tokenizer.encode_megatron("ab"), tokenizer.encode("ab"));
+        let [a, ab] = ["a", "ab"].map(|text| tokenizer.encode(text));
+        let expected = [&ab[..], &[271], &a, &[2, 1], &[269]].concat();
+        assert_eq!(tokenizer.encode_megatron("ab<EOD>a</s><s><CLS>"), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_undoes_encoding(text in "(.|[ab中国1 \n\t<>]){0,40}") {
+            prop_assume!(!text.contains(MARKER));
+            let tokenizer = tokenizer();
+            let ids = tokenizer.encode(&text);
+            prop_assert_eq!(tokenizer.decode(&ids), text.clone());
+            prop_assert_eq!(tokenizer.decode_bytes(&ids), text.into_bytes());
+        }
+    }
+}
