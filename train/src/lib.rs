@@ -6,6 +6,7 @@ pub mod metrics;
 pub mod plan;
 pub mod recipe;
 pub mod schedule;
+mod tfevents;
 
 pub use error::Error;
 
