@@ -34,6 +34,9 @@ pub enum Error {
     /// A folder that is to be made is already there.
     #[error("`{0}` exists and is not an empty folder")]
     Occupied(PathBuf),
+    /// The device could not give its result.
+    #[error("the device failed: {0}")]
+    Device(String),
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
@@ -44,6 +47,7 @@ impl Error {
     pub fn is_input(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == ErrorKind::NotFound,
+            Self::Device(_) => false,
             Self::Malformed { .. }
             | Self::NoWeights { .. }
             | Self::Occupied(_)
