@@ -1,1 +1,3 @@
-//! See lib.rs.
+//! Removing copies. One file per method; each keeps the first occurrence in input order.
+
+pub mod exact;

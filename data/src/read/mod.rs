@@ -1,1 +1,352 @@
-//! See lib.rs.
+//! Raw files to documents: the first stage, streaming, one record at a time.
+//!
+//! A [`Source`] says what to read and how; [`Reader`] yields a [`Record`] for each record of its files in a fixed
+//! order. A bad record is data: it comes out as [`Record::Bad`] with its place and reason. Only what makes a whole
+//! file unusable is an error. Cutting long documents is [`split`]'s, judging them is the filters'.
+
+mod inputs;
+mod jsonl;
+mod parquet;
+pub mod split;
+mod stream;
+mod text;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde::{Deserialize, Serialize};
+
+use self::inputs::InputFile;
+use crate::{Document, Error, Language, Result};
+
+/// Longest record in bytes: a line of JSON, a paragraph, a whole text file. Longer ones are bad records, so a
+/// file without line ends cannot fill the memory. The longest book of Project Gutenberg is under 10 MB.
+pub const MAX_RECORD_BYTES: usize = 64 << 20;
+
+/// One named source of documents: a `[[source]]` of a data recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Name by which mixtures and reports refer to it.
+    pub name: String,
+    /// Language of its documents.
+    pub language: Language,
+    /// Files, folders (read recursively) or patterns with `*` inside a path component.
+    pub input: Vec<String>,
+    /// What the files hold.
+    pub format: Format,
+    /// Field of a record that holds the text.
+    #[serde(default = "default_text_field")]
+    pub text_field: String,
+    /// Field of a record that holds its id.
+    #[serde(default = "default_id_field")]
+    pub id_field: String,
+    /// Field of a record that holds its address.
+    #[serde(default = "default_url_field")]
+    pub url_field: String,
+    /// Which files of a folder are read, by extension; each format has its own usual ones, `tree` needs this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Vec<String>>,
+    /// Documents longer than this many characters are cut into parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_chars: Option<usize>,
+    /// Reading stops before the text read exceeds this many bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+    /// Text bytes taken at most from each first-level folder of a `tree`, so that the sample is varied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes_per_folder: Option<u64>,
+    /// A `Cargo.lock`: of a `tree`, only the first-level folders `name-version` that it pins are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_file: Option<PathBuf>,
+}
+
+fn default_text_field() -> String {
+    "text".to_owned()
+}
+
+fn default_id_field() -> String {
+    "id".to_owned()
+}
+
+fn default_url_field() -> String {
+    "url".to_owned()
+}
+
+impl Source {
+    /// A source with the usual field names and no limits.
+    pub fn new(name: &str, language: Language, input: Vec<String>, format: Format) -> Self {
+        Self {
+            name: name.to_owned(),
+            language,
+            input,
+            format,
+            text_field: default_text_field(),
+            id_field: default_id_field(),
+            url_field: default_url_field(),
+            extensions: None,
+            split_chars: None,
+            max_bytes: None,
+            max_bytes_per_folder: None,
+            lock_file: None,
+        }
+    }
+
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the source and the key.
+    pub fn validate(&self) -> Result<()> {
+        let fail = |what: &str| Err(Error::Setting(format!("source `{}`: {what}", self.name)));
+        let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+        if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
+            return fail(
+                "the name must be letters, digits, `-`, `_` and `.`, for it becomes a file name",
+            );
+        }
+        if self.input.is_empty() {
+            return fail("`input` is empty, expected at least one path");
+        }
+        if self.split_chars.is_some_and(|chars| chars < split::MIN_PART_CHARS) {
+            return fail(&format!("`split_chars` must be at least {}", split::MIN_PART_CHARS));
+        }
+        if self.format == Format::Tree && self.extensions.as_ref().is_none_or(Vec::is_empty) {
+            return fail("format `tree` needs `extensions`, for example [\"rs\"]");
+        }
+        if self.format != Format::Tree
+            && (self.max_bytes_per_folder.is_some() || self.lock_file.is_some())
+        {
+            return fail("`max_bytes_per_folder` and `lock_file` are for format `tree`");
+        }
+        Ok(())
+    }
+}
+
+/// What the files of a source hold, and so what one document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON object a line.
+    Jsonl,
+    /// Parquet with a text column.
+    Parquet,
+    /// Plain text: the whole file is one document.
+    Text,
+    /// Plain text: every line is a document.
+    Lines,
+    /// Plain text: paragraphs between blank lines are documents.
+    Paragraphs,
+    /// Plain text with ` = Title = ` lines (WikiText): every such line starts a document.
+    Articles,
+    /// A folder of files, each one document, in the order of the hash of their names, so that a byte limit takes
+    /// a fair sample and not the first letters of the alphabet.
+    Tree,
+}
+
+impl Format {
+    /// The format that a file's name tells: `.jsonl`, `.json`, `.ndjson`, `.parquet`, else text.
+    pub fn of_path(path: &str) -> Self {
+        match inputs::extension(path).as_deref() {
+            Some("jsonl" | "ndjson" | "json") => Self::Jsonl,
+            Some("parquet") => Self::Parquet,
+            _ => Self::Text,
+        }
+    }
+
+    /// Extensions read in a folder when the source names none.
+    fn usual_extensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Jsonl => &["jsonl", "ndjson", "json"],
+            Self::Parquet => &["parquet"],
+            Self::Text | Self::Lines | Self::Paragraphs | Self::Articles => {
+                &["txt", "md", "tokens"]
+            }
+            Self::Tree => &[],
+        }
+    }
+}
+
+/// What a reader yields for each record of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// A usable document.
+    Document(Document),
+    /// A record that is not one.
+    Bad(BadRecord),
+}
+
+/// A record that holds no document: where, why, and how much text was lost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BadRecord {
+    /// `file:line`, counted from 1; for Parquet the row.
+    pub place: String,
+    /// The kind, by which it is counted.
+    pub reason: BadReason,
+    /// What exactly was wrong.
+    pub detail: String,
+    /// Size of the record.
+    pub bytes: u64,
+}
+
+/// Kinds of bad records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadReason {
+    /// Not valid UTF-8.
+    InvalidUtf8,
+    /// Not valid JSON, or not an object.
+    BrokenJson,
+    /// The text field is missing or not a string.
+    NoText,
+    /// Longer than [`MAX_RECORD_BYTES`].
+    TooLong,
+}
+
+impl BadReason {
+    /// The name in accounts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::BrokenJson => "broken_json",
+            Self::NoText => "no_text",
+            Self::TooLong => "too_long",
+        }
+    }
+}
+
+/// Records of one file.
+type FileReader = Box<dyn Iterator<Item = Result<Record>> + Send>;
+
+/// Streams the records of a source, file after file. After an error it yields nothing more.
+pub struct Reader {
+    source: Source,
+    files: std::vec::IntoIter<InputFile>,
+    current: Option<FileReader>,
+    position: Arc<AtomicU64>,
+    total_bytes: u64,
+    taken_bytes: u64,
+    folder_bytes: HashMap<String, u64>,
+    limits: Limits,
+}
+
+/// What the byte limits of a source left unread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Whether `max_bytes` ended the reading.
+    pub max_bytes_reached: bool,
+    /// Files left out because their folder had given its `max_bytes_per_folder`.
+    pub files_over_folder_limit: u64,
+}
+
+impl Reader {
+    /// Finds the files of a source; nothing is opened yet.
+    ///
+    /// # Errors
+    /// A setting that makes no sense, a path that does not exist, a folder without a fitting file.
+    pub fn open(source: &Source) -> Result<Self> {
+        source.validate()?;
+        let files = inputs::find(source)?;
+        let total_bytes = files.iter().map(|file| file.bytes).sum();
+        Ok(Self {
+            source: source.clone(),
+            files: files.into_iter(),
+            current: None,
+            position: Arc::default(),
+            total_bytes,
+            taken_bytes: 0,
+            folder_bytes: HashMap::new(),
+            limits: Limits::default(),
+        })
+    }
+
+    /// Bytes of the files read so far and in all, as they lie on disk, for progress.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.position.load(Ordering::Relaxed), self.total_bytes)
+    }
+
+    /// What was left unread because of the source's limits.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record>> {
+        loop {
+            if let Some(reader) = &mut self.current {
+                match reader.next() {
+                    Some(Ok(Record::Document(document))) if self.over_limit(&document) => {
+                        return Ok(None);
+                    }
+                    Some(record) => return record.map(Some),
+                    None => self.current = None,
+                }
+            }
+            let Some(file) = self.files.next() else { return Ok(None) };
+            if self.folder_has_room(&file) {
+                self.current = Some(self.open_file(&file)?);
+            } else {
+                self.position.fetch_add(file.bytes, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn open_file(&self, file: &InputFile) -> Result<FileReader> {
+        let (source, position) = (&self.source, Arc::clone(&self.position));
+        Ok(match source.format {
+            Format::Jsonl => Box::new(jsonl::Jsonl::open(file, source, position)?),
+            Format::Parquet => Box::new(parquet::Parquet::open(file, source, position)?),
+            Format::Text | Format::Tree => Box::new(text::WholeFile::new(file, source, position)),
+            Format::Lines => {
+                Box::new(text::Pieces::open(file, source, text::Unit::Line, position)?)
+            }
+            Format::Paragraphs => {
+                Box::new(text::Pieces::open(file, source, text::Unit::Paragraph, position)?)
+            }
+            Format::Articles => {
+                Box::new(text::Pieces::open(file, source, text::Unit::Article, position)?)
+            }
+        })
+    }
+
+    /// Counts a document against `max_bytes`; the one that would exceed it ends the reading.
+    fn over_limit(&mut self, document: &Document) -> bool {
+        self.taken_bytes += document.text.len() as u64;
+        let over = self.source.max_bytes.is_some_and(|limit| self.taken_bytes > limit);
+        if over {
+            self.limits.max_bytes_reached = true;
+            self.current = None;
+            self.files = Vec::new().into_iter();
+        }
+        over
+    }
+
+    fn folder_has_room(&mut self, file: &InputFile) -> bool {
+        let Some(limit) = self.source.max_bytes_per_folder else { return true };
+        let folder = file.name.split('/').next().unwrap_or_default().to_owned();
+        let used = self.folder_bytes.entry(folder).or_default();
+        if *used + file.bytes > limit {
+            self.limits.files_over_folder_limit += 1;
+            return false;
+        }
+        *used += file.bytes;
+        true
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = self.next_record().transpose();
+        if matches!(record, Some(Err(_))) {
+            self.current = None;
+            self.files = Vec::new().into_iter();
+        }
+        record
+    }
+}

@@ -1,0 +1,218 @@
+//! Which files a source names: files, folders and `*` patterns, expanded in an order that is the same everywhere.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{Format, Source};
+use crate::{Error, Result};
+
+/// A file to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InputFile {
+    /// Where it lies.
+    pub(super) path: PathBuf,
+    /// Its name in document ids: relative to the folder given, `/` between parts, without `.gz` or `.zst`.
+    pub(super) name: String,
+    /// Size on disk.
+    pub(super) bytes: u64,
+}
+
+/// All files of a source, in reading order.
+pub(super) fn find(source: &Source) -> Result<Vec<InputFile>> {
+    let mut files = Vec::new();
+    for input in &source.input {
+        for path in expand(input)? {
+            find_under(&path, source, &mut files)?;
+        }
+    }
+    if let Some(lock) = &source.lock_file {
+        let pinned = pinned_folders(lock)?;
+        files.retain(|file| {
+            file.name.split('/').next().is_some_and(|folder| pinned.contains(folder))
+        });
+    }
+    if files.is_empty() {
+        let wanted = extensions(source).join("`, `");
+        let input = source.input.join("`, `");
+        return Err(Error::Setting(format!(
+            "source `{}`: no file ending in `{wanted}` under `{input}`",
+            source.name
+        )));
+    }
+    if source.format == Format::Tree {
+        files.sort_by_cached_key(|file| {
+            (Sha256::digest(file.name.as_bytes()).to_vec(), file.path.clone())
+        });
+    }
+    Ok(files)
+}
+
+/// The extension of a name in lower case, that of a compression left aside.
+pub(super) fn extension(name: &str) -> Option<String> {
+    let (_, extension) = without_compression(name).rsplit_once('.')?;
+    Some(extension.to_lowercase())
+}
+
+fn without_compression(name: &str) -> &str {
+    name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name)
+}
+
+fn extensions(source: &Source) -> Vec<String> {
+    match &source.extensions {
+        Some(extensions) => {
+            extensions.iter().map(|e| e.trim_start_matches('.').to_lowercase()).collect()
+        }
+        None => source.format.usual_extensions().iter().map(|&e| e.to_owned()).collect(),
+    }
+}
+
+fn find_under(path: &Path, source: &Source, files: &mut Vec<InputFile>) -> Result<()> {
+    let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
+    if metadata.is_dir() {
+        return walk(path, "", &extensions(source), files);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = without_compression(&name).to_owned();
+    files.push(InputFile { path: path.to_owned(), name, bytes: metadata.len() });
+    Ok(())
+}
+
+/// Adds the files below `folder`, names in byte order. Symbolic links to folders are not followed: they may circle.
+fn walk(folder: &Path, prefix: &str, wanted: &[String], files: &mut Vec<InputFile>) -> Result<()> {
+    for (name, path) in sorted_entries(folder)? {
+        let kind = std::fs::symlink_metadata(&path).map_err(Error::io(&path))?;
+        if kind.is_dir() {
+            walk(&path, &format!("{prefix}{name}/"), wanted, files)?;
+        } else if extension(&name).is_some_and(|e| wanted.contains(&e)) {
+            let metadata = std::fs::metadata(&path).map_err(Error::io(&path))?;
+            if metadata.is_file() {
+                let name = format!("{prefix}{}", without_compression(&name));
+                files.push(InputFile { path, name, bytes: metadata.len() });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sorted_entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        entries.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+/// The paths a pattern names, sorted; a path without `*` names itself, whether it exists or not.
+fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
+    let mut paths = vec![PathBuf::new()];
+    for component in Path::new(pattern).components() {
+        let component = component.as_os_str();
+        let wanted = component.to_string_lossy();
+        if !wanted.contains('*') {
+            paths.iter_mut().for_each(|path| path.push(component));
+            continue;
+        }
+        let mut matching = Vec::new();
+        for folder in &paths {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let entries = sorted_entries(folder)?;
+            matching.extend(
+                entries
+                    .into_iter()
+                    .filter(|(name, _)| matches(&wanted, name))
+                    .map(|(_, path)| path),
+            );
+        }
+        paths = matching;
+    }
+    if paths.is_empty() {
+        return Err(Error::Setting(format!("nothing matches `{pattern}`")));
+    }
+    Ok(paths)
+}
+
+/// Whether `name` fits a pattern in which each `*` stands for any characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let mut pieces: Vec<&str> = rest.split('*').collect();
+    let last = pieces.pop().unwrap_or_default();
+    for piece in pieces {
+        let Some(at) = name.find(piece) else { return false };
+        name = &name[at + piece.len()..];
+    }
+    name.ends_with(last)
+}
+
+/// `name-version` of every package that a `Cargo.lock` pins: the folder names of Cargo's source cache.
+fn pinned_folders(lock: &Path) -> Result<HashSet<String>> {
+    let text = std::fs::read_to_string(lock).map_err(Error::io(lock))?;
+    let malformed = |problem: String| Error::Malformed { path: lock.to_owned(), problem };
+    let table: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| malformed(error.message().to_owned()))?;
+    let packages = table.get("package").and_then(toml::Value::as_array);
+    let packages = packages
+        .ok_or_else(|| malformed("no `[[package]]`, expected a `Cargo.lock`".to_owned()))?;
+    let folder = |package: &toml::Value| {
+        Some(format!("{}-{}", package.get("name")?.as_str()?, package.get("version")?.as_str()?))
+    };
+    Ok(packages.iter().filter_map(folder).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Language;
+
+    #[test]
+    fn stars_match_within_a_name() {
+        let check = |pattern, name, expected| {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}")
+        };
+        check("a*c", "abc", true);
+        check("a*c", "ac", true);
+        check("a*c", "ab", false);
+        check("*.jsonl*", "x.jsonl.gz", true);
+        check("a*b*b", "ab", false);
+        check("*", "", true);
+        check("plain", "plain", true);
+    }
+
+    #[test]
+    fn folders_are_read_recursively_in_a_fixed_order() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b/two.txt.gz", "a.txt", "b/one.txt", "skip.bin"] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let input = vec![dir.path().to_string_lossy().into_owned()];
+        let source = Source::new("s", Language::En, input, Format::Text);
+        let names: Vec<String> = find(&source).unwrap().into_iter().map(|file| file.name).collect();
+        assert_eq!(names, ["a.txt", "b/one.txt", "b/two.txt"]);
+    }
+
+    #[test]
+    fn a_lock_file_limits_a_tree_to_its_packages() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["one-1.0.0/src/lib.rs", "two-2.0.0/src/lib.rs"] {
+            let path = dir.path().join("src").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let lock = dir.path().join("Cargo.lock");
+        std::fs::write(&lock, "[[package]]\nname = \"two\"\nversion = \"2.0.0\"\n").unwrap();
+        let input = vec![dir.path().join("src").to_string_lossy().into_owned()];
+        let mut source = Source::new("s", Language::Code, input, Format::Tree);
+        source.extensions = Some(vec!["rs".to_owned()]);
+        source.lock_file = Some(lock);
+        let names: Vec<String> = find(&source).unwrap().into_iter().map(|file| file.name).collect();
+        assert_eq!(names, ["two-2.0.0/src/lib.rs"]);
+    }
+}
