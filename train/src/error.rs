@@ -22,6 +22,25 @@ pub enum Error {
         /// What was found and what was expected.
         problem: String,
     },
+    /// A checkpoint could not be written; those before it are untouched.
+    #[error("checkpoint `{path}` was not written; {older}")]
+    CheckpointNotWritten {
+        /// The folder that should have appeared.
+        path: PathBuf,
+        /// What a run can go on from.
+        older: String,
+        /// What went wrong.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A tensor holds an infinite value or one that is not a number.
+    #[error("tensor `{tensor}` is not finite at element {element_idx}")]
+    NonFinite {
+        /// The tensor.
+        tensor: String,
+        /// The first such element.
+        element_idx: usize,
+    },
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
@@ -39,6 +58,7 @@ impl Error {
         match self {
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             Self::Malformed { .. } | Self::Setting(_) => true,
+            Self::CheckpointNotWritten { .. } | Self::NonFinite { .. } => false,
             Self::Data(source) => source.is_input(),
             Self::Model(source) => source.is_input(),
         }
@@ -49,6 +69,8 @@ impl Error {
         match self {
             Self::Data(source) => source.hint(),
             Self::Model(source) => source.hint(),
+            Self::CheckpointNotWritten { source, .. } => source.hint(),
+            Self::NonFinite { .. } => None,
             Self::Io { .. } | Self::Malformed { .. } | Self::Setting(_) => None,
         }
     }
