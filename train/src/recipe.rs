@@ -14,7 +14,7 @@ use std::{
 };
 
 use neo_backends::Precision;
-use neo_data::{loader::Order, toml_file};
+use neo_data::{loader, megatron::DocumentOrder, toml_file};
 use neo_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -69,9 +69,18 @@ pub enum AttentionSpan {
 pub struct DataSettings {
     /// Folder with `corpus.json`, relative to the working directory.
     pub corpus: PathBuf,
-    /// Order in which documents are drawn: `neo`, or `megatron` for Megatron-LM's own.
-    #[serde(with = "OrderName")]
-    pub order: Order,
+    /// Order in which samples are drawn.
+    pub order: DataOrder,
+}
+
+/// Order in which samples are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataOrder {
+    /// Ours, which does not depend on the length of a phase.
+    Neo,
+    /// Megatron-LM's with stored document order, as MAP-Neo trained; it depends on the length.
+    Megatron,
 }
 
 /// Size of a row and of what the device holds at once.
@@ -229,6 +238,17 @@ impl Recipe {
         phase.batch_sequences as u64 * self.batch.seq_len as u64
     }
 
+    /// What the loader of `phase` must be told; Megatron counts the samples of each phase anew.
+    pub fn loader_order(&self, phase: &Phase) -> loader::Order {
+        match self.data.order {
+            DataOrder::Neo => loader::Order::Neo,
+            DataOrder::Megatron => loader::Order::Megatron {
+                total_samples: phase.steps * phase.batch_sequences as u64,
+                documents: DocumentOrder::Stored,
+            },
+        }
+    }
+
     /// Input tokens of the first `steps` updates.
     pub fn tokens_after(&self, steps: u64) -> u64 {
         let mut left = steps;
@@ -248,14 +268,6 @@ impl Recipe {
 enum PrecisionName {
     F32,
     Bf16,
-}
-
-/// How a recipe spells [`Order`].
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Order", rename_all = "lowercase")]
-enum OrderName {
-    Neo,
-    Megatron,
 }
 
 #[cfg(test)]

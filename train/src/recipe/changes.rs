@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Recipe;
+use super::{DataOrder, Recipe};
 use crate::{Error, Result};
 
 impl Recipe {
     /// Keys that differ from the recipe of a checkpoint and forbid going on from it.
     ///
     /// Logging, evaluation and checkpoint settings may differ, and the last phase may be longer
-    /// than `previous` had it: none of these touches a step that is already done.
+    /// than `previous` had it: none of these touches a step that is already done. Megatron's data
+    /// order depends on the length, so with it the length must stay.
     ///
     /// # Errors
     /// As [`Recipe::resolved_toml`].
@@ -17,7 +18,9 @@ impl Recipe {
         let (now, before) = (self.flat()?, previous.flat()?);
         let last_steps = format!("phase.{}.steps", self.phases.len().saturating_sub(1));
         let longer = match (self.phases.last(), previous.phases.last()) {
-            (Some(now), Some(before)) => now.steps >= before.steps,
+            (Some(now), Some(before)) => {
+                now.steps >= before.steps && self.data.order == DataOrder::Neo
+            }
             _ => false,
         };
         let may_differ = |key: &str| {
@@ -84,6 +87,9 @@ mod tests {
             &["seed=9", "phase.0.mixture.extra=1", "optimizer.beta1=0.5"],
             &["optimizer.beta1", "phase.0.mixture.extra", "seed"],
         );
+        let megatron = tiny(&["data.order=megatron"]).unwrap();
+        let longer = tiny(&["data.order=megatron", "phase.1.steps=100000"]).unwrap();
+        assert_eq!(longer.changed_keys(&megatron).unwrap(), ["phase.1.steps"]);
         let tiny = tiny(&[]).unwrap();
         let mut shorter = tiny.clone();
         shorter.phases.pop();
