@@ -155,17 +155,10 @@ def metrics(run):
 
 
 def last_step(run):
-    return max((step for step, _ in metrics_while_running(run)), default=0)
-
-
-def metrics_while_running(run):
+    """The newest step in `metrics.jsonl`, also while the run writes it."""
     path = run / "metrics.jsonl"
-    if not path.exists():
-        return
-    for line in path.read_text(errors="replace").splitlines():
-        match = re.match(r'\{"step":\s*(\d+)', line)
-        if match:
-            yield int(match.group(1)), None
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return max((int(step) for step in re.findall(r'^\{"step":\s*(\d+)', text, re.M)), default=0)
 
 
 def checkpoint_in_writing(run):
@@ -185,7 +178,7 @@ def wait_until(process, happened):
             return True
         if process.poll() is not None:
             return False
-        time.sleep(0.0005)
+        time.sleep(0.001)
     sys.exit("training does not come on")
 
 
