@@ -20,6 +20,8 @@ pub(crate) struct Cli {
 /// The verbs, in the order in which a model comes to be.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Tell what a recipe asks of a machine: parameters, FLOPs, memory, time and tokens
+    Plan(commands::plan::Args),
     /// Show what this build can do, which devices it finds, and whether they compute correctly
     Doctor(commands::doctor::Args),
 }

@@ -68,6 +68,8 @@ fn is_input(cause: &(dyn StdError + 'static)) -> bool {
         error.is_input()
     } else if let Some(error) = cause.downcast_ref::<neo_train::Error>() {
         error.is_input()
+    } else if let Some(error) = cause.downcast_ref::<neo_backends::Error>() {
+        error.is_input()
     } else if let Some(error) = cause.downcast_ref::<io::Error>() {
         error.kind() == io::ErrorKind::NotFound
     } else {
@@ -82,6 +84,8 @@ fn hint(cause: &(dyn StdError + 'static)) -> Option<String> {
     } else if let Some(error) = cause.downcast_ref::<neo_model::Error>() {
         error.hint()
     } else if let Some(error) = cause.downcast_ref::<neo_train::Error>() {
+        error.hint()
+    } else if let Some(error) = cause.downcast_ref::<neo_backends::Error>() {
         error.hint()
     } else {
         cause.downcast_ref::<Usage>().and_then(|usage| usage.hint.clone())

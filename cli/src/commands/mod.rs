@@ -1,6 +1,7 @@
 //! One file per verb, each only glue: options in, one library called, results out.
 
 pub(crate) mod doctor;
+pub(crate) mod plan;
 
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ use crate::args::Command;
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     crate::interrupt::end_quietly_on_broken_pipe()?;
     match command {
+        Command::Plan(args) => done(plan::run(args)),
         Command::Doctor(args) => done(doctor::run(args)),
     }
 }

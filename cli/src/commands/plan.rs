@@ -1,0 +1,247 @@
+//! `neo plan`: what a recipe asks of a machine, as a table or as JSON. The arithmetic is in
+//! `neo_train::plan`.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use neo_train::{
+    plan::{Machine, Memory, Plan},
+    recipe::Recipe,
+};
+
+use crate::error::Usage;
+
+/// Options of `neo plan`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Recipe to work out, such as train/recipes/neo_7b.toml
+    recipe: PathBuf,
+    /// Override one value of the recipe, such as batch.seq_len=4096; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Share of the peak that is reached, attention counted in full
+    #[arg(long, default_value_t = 0.4)]
+    mfu: f64,
+    /// Peak of one device in TFLOP/s; 989 is a Hopper card in dense bf16
+    #[arg(long, default_value_t = 989.0)]
+    peak_tflops: f64,
+    /// Devices that share the batch, for the time; memory is that of one with the whole model
+    #[arg(long, default_value_t = 1)]
+    devices: u64,
+    /// Print JSON: bytes, FLOPs, tokens and days as plain numbers
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the plan of a recipe.
+///
+/// # Errors
+/// The recipe cannot be read or makes no sense; a figure of the machine is not above 0.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let machine = machine(&args)?;
+    let plan = Plan::new(&Recipe::read(&args.recipe, &args.overrides)?, machine);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&plan)?);
+    } else {
+        print!("{}", table(&plan));
+    }
+    Ok(())
+}
+
+fn machine(args: &Args) -> Result<Machine, Usage> {
+    let Args { mfu, peak_tflops, devices, .. } = *args;
+    if !(mfu > 0.0 && mfu <= 1.0) {
+        return Err(usage(format!("`--mfu` is `{mfu}`, expected a share above 0, at most 1")));
+    }
+    if !(peak_tflops.is_finite() && peak_tflops > 0.0) {
+        return Err(usage(format!(
+            "`--peak-tflops` is `{peak_tflops}`, expected a number above 0"
+        )));
+    }
+    if devices == 0 {
+        return Err(usage("`--devices` is `0`, expected at least 1".to_owned()));
+    }
+    Ok(Machine { mfu, peak_tflops, n_devices: devices })
+}
+
+fn usage(problem: String) -> Usage {
+    Usage::with_hint(problem, "`neo plan --help` explains the options")
+}
+
+/// The plan as text for a terminal, a section for each question.
+fn table(plan: &Plan) -> String {
+    let sections = [parameters(plan), flops(plan), memory(&plan.memory), budget(plan), time(plan)];
+    let mut text = format!("{}\n", plan.recipe);
+    for (title, rows) in sections {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "\n{title}");
+        for (name, value, note) in rows {
+            let line = format!("  {name:<28}{value:>24}  {note}");
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+    }
+    text
+}
+
+type Section = (&'static str, Vec<(String, String, String)>);
+
+fn row(name: &str, value: String, note: impl Into<String>) -> (String, String, String) {
+    (name.to_owned(), value, note.into())
+}
+
+fn parameters(plan: &Plan) -> Section {
+    let parts = plan.parameters;
+    let part = |name, count: u64| {
+        row(name, grouped(count), format!("{:.1} %", 100.0 * count as f64 / parts.total as f64))
+    };
+    let rows = vec![
+        part("embedding", parts.embedding),
+        part("attention", parts.attention),
+        part("feed-forward", parts.feed_forward),
+        part("norms", parts.norms),
+        part("head", parts.head),
+        row("total", grouped(parts.total), ""),
+    ];
+    ("parameters", rows)
+}
+
+fn flops(plan: &Plan) -> Section {
+    let flops = plan.flops_per_token;
+    let rows = vec![
+        row("attention in full", grouped(flops.full), "6 (N - V d) + 12 L n_heads head_dim seq"),
+        row("attention halved (causal)", grouped(flops.causal), ""),
+    ];
+    ("FLOPs per token", rows)
+}
+
+fn memory(memory: &Memory) -> Section {
+    let part = |name, bytes, note: &str| row(name, gib(bytes), note);
+    let rows = vec![
+        part("master weights", memory.master_weights, "f32"),
+        part("compute weights", memory.compute_weights, "bf16"),
+        part("gradients", memory.gradients, "f32"),
+        part("moments", memory.moments, "f32, two"),
+        part("activations", memory.activations, "estimate, one micro-batch"),
+        part("activations, recomputed", memory.activations_recomputed, "instead, blocks run again"),
+        part("logits chunk", memory.logits_chunk, "f32, with gradient"),
+        part("total", memory.total(), ""),
+        part("total, recomputed", memory.total_recomputed(), ""),
+    ];
+    ("memory on one device", rows)
+}
+
+fn budget(plan: &Plan) -> Section {
+    let mut rows = Vec::new();
+    for phase in &plan.phases {
+        let note = format!(
+            "{} steps of {} tokens, {}",
+            grouped(phase.steps),
+            grouped(phase.tokens_per_step),
+            days(phase.days)
+        );
+        rows.push(row(&phase.name, grouped(phase.tokens), note));
+    }
+    rows.push(row(
+        "total",
+        grouped(plan.total_tokens),
+        format!("{} steps, {:.3e} FLOPs", grouped(plan.total_steps), plan.total_flops),
+    ));
+    ("tokens", rows)
+}
+
+fn time(plan: &Plan) -> Section {
+    let time = plan.time;
+    let Machine { mfu, peak_tflops, n_devices } = time.machine;
+    let machine =
+        format!("MFU {mfu} ({:.3} causal) of {n_devices} x {peak_tflops} TFLOP/s", time.mfu_causal);
+    let rows = vec![
+        row("tokens per second", grouped(time.tokens_per_sec as u64), machine),
+        row("tokens per day", grouped(time.tokens_per_day as u64), ""),
+        row("whole run", days(time.days), ""),
+    ];
+    ("time", rows)
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (idx, digit) in digits.chars().enumerate() {
+        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.3} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
+fn days(days: f64) -> String {
+    if days >= 1.0 { format!("{days:.1} days") } else { format!("{:.2} hours", days * 24.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn plan() -> Plan {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../train/recipes/neo_7b_decay.toml");
+        let machine = Machine { mfu: 0.4, peak_tflops: 989.0, n_devices: 512 };
+        Plan::new(&Recipe::read(&path, &[]).unwrap(), machine)
+    }
+
+    /// A row of the table that starts with `name` and holds `expected`.
+    fn check(name: &str, expected: &str) {
+        let text = table(&plan());
+        let rows: Vec<&str> =
+            text.lines().filter(|line| line.trim_start().starts_with(name)).collect();
+        assert!(rows.iter().any(|row| row.contains(expected)), "{name}: {rows:?}");
+    }
+
+    #[test]
+    fn the_table_has_every_figure() {
+        check("total", "7,793,716,224");
+        check("attention in full", "54,033,647,616");
+        check("moments", "58.068 GiB");
+        check("fundamental", "3,061,841,920,000");
+        check("decay", "148,000 steps of 5,242,880 tokens");
+        check("tokens per second", "of 512 x 989 TFLOP/s");
+        check("whole run", "days");
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        for (number, expected) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (7_793_716_224, "7,793,716,224")]
+        {
+            assert_eq!(grouped(number), expected);
+        }
+    }
+
+    #[test]
+    fn a_machine_must_do_something() {
+        let args = |mfu, peak_tflops, devices| Args {
+            recipe: PathBuf::new(),
+            overrides: Vec::new(),
+            mfu,
+            peak_tflops,
+            devices,
+            json: false,
+        };
+        assert!(machine(&args(0.4, 989.0, 1)).is_ok());
+        for wrong in [
+            args(0.0, 989.0, 1),
+            args(1.1, 989.0, 1),
+            args(f64::NAN, 989.0, 1),
+            args(0.4, 0.0, 1),
+            args(0.4, f64::INFINITY, 1),
+            args(0.4, 989.0, 0),
+        ] {
+            assert!(machine(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

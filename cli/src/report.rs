@@ -1,0 +1,246 @@
+//! A run folder as one self-contained page: what went in, how training went, what came out.
+//!
+//! Reads what other verbs left in the folder and shows whatever is there; a missing part is left
+//! out. Curves are inline SVG (`report/chart.rs`), the page is `report.html.j2`.
+
+mod chart;
+mod curves;
+mod retention;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use neo_train::metrics::{self, EvalMetrics, Line, StepMetrics};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::Usage;
+use chart::short;
+
+/// Name of the page in the run folder.
+pub(crate) const FILE_NAME: &str = "report.html";
+
+/// What a reached loss is to be compared with: `baselines.json` of a run folder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Comparison {
+    /// Held-out tokens the figures were taken on.
+    pub(crate) held_out_tokens: u64,
+    /// From the simplest to the best.
+    pub(crate) rows: Vec<ComparisonRow>,
+}
+
+/// A predictor and how well it does on held-out text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ComparisonRow {
+    /// What predicts.
+    pub(crate) name: String,
+    /// What kind of row it is.
+    pub(crate) kind: RowKind,
+    /// Over all languages.
+    pub(crate) nats_per_token: f64,
+    /// By language: `en`, `zh`, `code`, `other`.
+    pub(crate) bits_per_byte: BTreeMap<String, f64>,
+}
+
+/// What kind of predictor a row of a [`Comparison`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RowKind {
+    /// Counts over the training tokens.
+    Baseline,
+    /// The model of this run.
+    Model,
+    /// What the text itself allows.
+    Floor,
+}
+
+/// A text the model wrote: an entry of `samples.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sample {
+    /// What was given.
+    pub(crate) prompt: String,
+    /// What the model wrote after it.
+    pub(crate) text: String,
+    /// How it was drawn, such as `greedy`.
+    pub(crate) drawn: String,
+}
+
+/// Draws `dir/report.html` from the folder's files and returns its path.
+///
+/// # Errors
+/// The folder holds no run, a file is not what it must be, or the page cannot be written.
+pub(crate) fn write(dir: &Path) -> Result<PathBuf> {
+    let run = Run::read(dir)?;
+    let path = dir.join(FILE_NAME);
+    fs_err::write(&path, run.render()?)?;
+    Ok(path)
+}
+
+/// Everything the page shows, as read.
+struct Run {
+    name: String,
+    steps: Vec<StepMetrics>,
+    evals: Vec<EvalMetrics>,
+    recipe: Option<String>,
+    environment: serde_json::Map<String, serde_json::Value>,
+    comparison: Option<Comparison>,
+    samples: Vec<Sample>,
+    retention: Option<retention::Retention>,
+}
+
+impl Run {
+    fn read(dir: &Path) -> Result<Self> {
+        let metrics_path = dir.join(metrics::FILE_NAME);
+        let recipe_path = dir.join("recipe.toml");
+        if !metrics_path.exists() && !recipe_path.exists() {
+            return Err(Usage::with_hint(
+                format!("`{}` holds neither metrics.jsonl nor recipe.toml", dir.display()),
+                "give the `--out` folder of `neo train`, or the `run` folder of `neo demo`",
+            )
+            .into());
+        }
+        let lines = if metrics_path.exists() { metrics::read(&metrics_path)? } else { Vec::new() };
+        let (mut steps, mut evals) = (Vec::new(), Vec::new());
+        for line in lines {
+            match line {
+                Line::Step(step) => steps.push(step),
+                Line::Eval(eval) => evals.push(eval),
+            }
+        }
+        let recipe = recipe_path.exists().then(|| fs_err::read_to_string(&recipe_path)).transpose()?;
+        let table: Option<toml::Table> = recipe.as_deref().and_then(|text| text.parse().ok());
+        let named = |key: &str| table.as_ref()?.get(key)?.as_str().map(str::to_owned);
+        let folder = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+        Ok(Self {
+            name: named("name").or(folder).unwrap_or_else(|| "run".into()),
+            steps,
+            evals,
+            environment: read_json(&dir.join("environment.json"))?.unwrap_or_default(),
+            comparison: read_json(&dir.join("baselines.json"))?,
+            samples: read_json(&dir.join("samples.json"))?.unwrap_or_default(),
+            retention: retention::Retention::find(dir, table.as_ref())?,
+            recipe,
+        })
+    }
+
+    fn render(&self) -> Result<String> {
+        let mut environment = minijinja::Environment::new();
+        environment.add_template("report.html", include_str!("report.html.j2"))?;
+        let page = environment.get_template("report.html")?;
+        let facts: Vec<(&str, String)> = self
+            .environment
+            .iter()
+            .map(|(key, value)| (key.as_str(), plain(value)))
+            .collect();
+        Ok(page.render(minijinja::context! {
+            name => self.name,
+            key_figures => self.key_figures(),
+            charts => curves::draw(&self.steps, &self.evals, self.comparison.as_ref()),
+            comparison => self.comparison.as_ref().map(table_of),
+            retention => self.retention,
+            samples => self.samples,
+            recipe => self.recipe,
+            environment => facts,
+            version => env!("CARGO_PKG_VERSION"),
+        })?)
+    }
+
+    /// Label, value and unit of the figures at the top.
+    fn key_figures(&self) -> Vec<(String, String, &'static str)> {
+        let mut figures = Vec::new();
+        if let Some(last) = self.steps.last() {
+            let seconds = self.steps.iter().map(|step| step.step_ms).sum::<f64>() / 1e3;
+            let tail = &self.steps[self.steps.len() - self.steps.len().div_ceil(20)..];
+            let loss = tail.iter().map(|step| step.loss).sum::<f64>() / tail.len() as f64;
+            figures.push(("training loss".into(), format!("{loss:.3}"), "nats per token"));
+            figures.push(("trained on".into(), short(last.tokens as f64), "tokens"));
+            figures.push(("in".into(), duration(seconds), "of steps"));
+            figures.push(("speed".into(), short(median_speed(&self.steps)), "tokens/s, median"));
+        }
+        if let Some(last) = self.evals.last() {
+            for (name, value) in &last.eval {
+                if let Some(language) = name.strip_prefix("bpb_") {
+                    let label = format!("held-out {}", language_name(language));
+                    figures.push((label, format!("{value:.3}"), "bits per byte"));
+                }
+            }
+        }
+        figures
+    }
+}
+
+/// The comparison as the page's table: languages in the head, one line per predictor.
+fn table_of(comparison: &Comparison) -> minijinja::Value {
+    let languages: Vec<&String> =
+        comparison.rows.first().map(|row| row.bits_per_byte.keys().collect()).unwrap_or_default();
+    let rows: Vec<_> = comparison
+        .rows
+        .iter()
+        .map(|row| {
+            let cell = |language: &&String| {
+                row.bits_per_byte.get(*language).map(|value| format!("{value:.3}"))
+            };
+            minijinja::context! {
+                name => row.name,
+                kind => row.kind,
+                nats => format!("{:.3}", row.nats_per_token),
+                cells => languages.iter().map(cell).collect::<Vec<_>>(),
+            }
+        })
+        .collect();
+    minijinja::context! {
+        languages => languages.iter().map(|name| language_name(name)).collect::<Vec<_>>(),
+        tokens => short(comparison.held_out_tokens as f64),
+        rows => rows,
+    }
+}
+
+/// English name of a language key.
+fn language_name(key: &str) -> &str {
+    match key {
+        "en" => "English",
+        "zh" => "Chinese",
+        other => other,
+    }
+}
+
+fn median_speed(steps: &[StepMetrics]) -> f64 {
+    let mut speeds: Vec<f64> = steps.iter().map(|step| step.tokens_per_sec).collect();
+    speeds.sort_by(f64::total_cmp);
+    speeds[speeds.len() / 2]
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+/// A JSON value without the quotes of strings and the brackets of lists.
+fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Array(items) => {
+            items.iter().map(plain).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The content of a JSON file, or nothing when there is no such file.
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = fs_err::read(path)?;
+    let content = serde_json::from_slice(&bytes)
+        .with_context(|| format!("`{}` is not what a run folder holds under this name", path.display()))?;
+    Ok(Some(content))
+}
