@@ -2,6 +2,7 @@
 //!
 //! Modules in the order in which a document passes them.
 
+mod batch;
 pub mod corpus;
 pub mod dedup;
 pub mod document;
@@ -10,10 +11,12 @@ pub mod filter;
 pub mod loader;
 pub mod megatron;
 pub mod mixture;
+mod order;
 pub mod pipeline;
 pub mod read;
 pub mod sample;
 pub mod shard;
+mod stream;
 pub mod tokenizer;
 pub mod toml_file;
 pub mod write;

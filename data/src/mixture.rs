@@ -49,7 +49,7 @@ pub fn shares(corpus: &Corpus, mixture: &Mixture) -> Result<Vec<SourceShare>> {
     }
     let total: f64 = shares.iter().map(|source| source.share).sum();
     shares.iter_mut().for_each(|source| source.share /= total);
-    if shares.is_empty() || shares.iter().any(|source| !(source.share > 0.0)) {
+    if shares.is_empty() || shares.iter().any(|source| !source.share.is_normal()) {
         let dir = corpus.dir().display();
         return Err(Error::Setting(format!("mixture gives nothing to sample from corpus `{dir}`")));
     }
