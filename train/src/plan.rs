@@ -98,12 +98,12 @@ pub struct Memory {
 impl Memory {
     /// All parts, without recomputation.
     pub fn total(&self) -> u64 {
-        self.state() + self.activations + self.logits_chunk
+        (self.state() + self.logits_chunk).saturating_add(self.activations)
     }
 
     /// All parts, with recomputation.
     pub fn total_recomputed(&self) -> u64 {
-        self.state() + self.activations_recomputed + self.logits_chunk
+        (self.state() + self.logits_chunk).saturating_add(self.activations_recomputed)
     }
 
     /// What does not depend on the batch.
@@ -205,15 +205,17 @@ impl Memory {
         let block = Block::of(model, compute_bytes);
         // The embedding's output is the first block's input; the last block's is the final norm's.
         let ends = d_model * compute_bytes + F32_BYTES;
-        let logits = (tokens * model.vocab_size as u64 * F32_BYTES).min(LOGITS_CHUNK_BYTES);
+        let logits =
+            tokens.saturating_mul(model.vocab_size as u64 * F32_BYTES).min(LOGITS_CHUNK_BYTES);
         Self {
             master_weights: n_params * F32_BYTES,
             compute_weights: if compute_bytes == F32_BYTES { 0 } else { n_params * compute_bytes },
             gradients: n_params * F32_BYTES,
             moments: 2 * n_params * F32_BYTES,
-            activations: tokens * (n_layers * block.saved + block.at_work + ends),
-            activations_recomputed: tokens
-                * (n_layers * d_model * compute_bytes + block.saved + block.at_work + ends),
+            activations: tokens.saturating_mul(n_layers * block.saved + block.at_work + ends),
+            activations_recomputed: tokens.saturating_mul(
+                n_layers * d_model * compute_bytes + block.saved + block.at_work + ends,
+            ),
             logits_chunk: 2 * logits,
         }
     }

@@ -114,8 +114,8 @@ fn flops(plan: &Plan) -> Section {
 }
 
 fn memory(memory: &Memory) -> Section {
-    let part = |name, bytes, note: &str| row(name, gib(bytes), note);
-    let rows = vec![
+    let part = |name, bytes, note: &str| row(name, bytes_text(bytes), note);
+    let mut rows = vec![
         part("master weights", memory.master_weights, "f32"),
         part("compute weights", memory.compute_weights, "bf16"),
         part("gradients", memory.gradients, "f32"),
@@ -126,6 +126,9 @@ fn memory(memory: &Memory) -> Section {
         part("total", memory.total(), ""),
         part("total, recomputed", memory.total_recomputed(), ""),
     ];
+    if memory.compute_weights == 0 {
+        rows.retain(|(name, ..)| name != "compute weights");
+    }
     ("memory on one device", rows)
 }
 
@@ -174,12 +177,20 @@ fn grouped(number: u64) -> String {
     text
 }
 
-fn gib(bytes: u64) -> String {
-    format!("{:.3} GiB", bytes as f64 / f64::from(1 << 30))
+fn bytes_text(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib >= 1024.0 { format!("{:.3} GiB", mib / 1024.0) } else { format!("{mib:.3} MiB") }
 }
 
 fn days(days: f64) -> String {
-    if days >= 1.0 { format!("{days:.1} days") } else { format!("{:.2} hours", days * 24.0) }
+    let hours = days * 24.0;
+    if days >= 1.0 {
+        format!("{days:.1} days")
+    } else if hours >= 1.0 {
+        format!("{hours:.1} hours")
+    } else {
+        format!("{:.1} seconds", hours * 3600.0)
+    }
 }
 
 #[cfg(test)]
@@ -220,6 +231,14 @@ mod tests {
         {
             assert_eq!(grouped(number), expected);
         }
+    }
+
+    #[test]
+    fn units_fit_the_size() {
+        assert_eq!(bytes_text(3 << 19), "1.500 MiB");
+        assert_eq!(bytes_text(3 << 29), "1.500 GiB");
+        let shown = [2.0, 0.5, 0.5 / 86_400.0].map(days);
+        assert_eq!(shown, ["2.0 days", "12.0 hours", "0.5 seconds"]);
     }
 
     #[test]
