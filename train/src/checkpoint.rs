@@ -20,7 +20,7 @@ use neo_model::weights::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use manifest::{Manifest, ManifestFile, verify};
+pub use manifest::{Manifest, ManifestFile, is_checkpoint, verify};
 pub use retention::{latest_verified, list};
 
 use crate::{Error, Result};
@@ -55,7 +55,7 @@ pub struct TensorStream<'a> {
     /// Names, types and shapes.
     pub specs: Vec<TensorSpec>,
     /// The tensors themselves.
-    pub tensors: Box<dyn Iterator<Item = HostTensor> + 'a>,
+    pub tensors: Box<dyn Iterator<Item = Result<HostTensor>> + 'a>,
 }
 
 /// Names of a parameter's two AdamW moments in `optimizer.safetensors`.
@@ -67,6 +67,7 @@ pub fn moment_names(parameter: &str) -> [String; 2] {
 #[derive(Debug)]
 pub struct Checkpoint {
     dir: PathBuf,
+    manifest: Manifest,
     state: TrainState,
     config: ModelConfig,
 }
@@ -100,13 +101,14 @@ impl Checkpoint {
             files.extend(write_tensors(&staged, "optimizer", optimizer)?);
             files.extend(write_side_files(&staged, state, config, tokenizer_dir)?);
             Manifest::new(state.step, files).write(&staged)?;
-            Self::open(staged.path())?;
+            let written = Self::open(staged.path())?;
             retention::put_aside(&dir)?;
-            Ok(staged.commit()?)
+            staged.commit()?;
+            Ok(written)
         };
-        write().map_err(|source| not_written(run_dir, &dir, source))?;
+        let written = write().map_err(|source| not_written(run_dir, &dir, source))?;
         retention::remove_old(&folder, state.step, keep);
-        Ok(Self { dir, state: state.clone(), config: config.clone() })
+        Ok(Self { dir, ..written })
     }
 
     /// Opens a checkpoint after checking every byte of it.
@@ -125,7 +127,7 @@ impl Checkpoint {
             return Err(malformed(&path, problem));
         }
         let config = HfConfig::read(dir)?.model;
-        let checkpoint = Self { dir: dir.to_owned(), state, config };
+        let checkpoint = Self { dir: dir.to_owned(), manifest, state, config };
         checkpoint.check_tensors()?;
         Ok(checkpoint)
     }
@@ -133,6 +135,11 @@ impl Checkpoint {
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Its files.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 
     /// Where the run stood.
@@ -198,6 +205,7 @@ fn write_tensors(
     let mut writer =
         ShardedWeightWriter::create(staged.path(), stem, &specs, hf::DEFAULT_SHARD_BYTES)?;
     for tensor in tensors {
+        let tensor = tensor?;
         if let Some(element_idx) = tensor.first_non_finite() {
             return Err(Error::NonFinite { tensor: tensor.name, element_idx });
         }

@@ -78,6 +78,11 @@ impl Manifest {
     }
 }
 
+/// Whether a folder has a manifest and so must be verified before it is used.
+pub fn is_checkpoint(dir: &Path) -> bool {
+    dir.join(FILE).exists()
+}
+
 /// Checks every file of a checkpoint against its manifest, files in parallel.
 ///
 /// # Errors
