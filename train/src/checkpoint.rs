@@ -285,7 +285,7 @@ pub(crate) mod tests {
 
     fn stream(tensors: Vec<HostTensor>) -> TensorStream<'static> {
         let specs = tensors.iter().map(HostTensor::spec).collect();
-        TensorStream { specs, tensors: Box::new(tensors.into_iter()) }
+        TensorStream { specs, tensors: Box::new(tensors.into_iter().map(Ok)) }
     }
 
     fn model_tensors(value: f32) -> Vec<HostTensor> {

@@ -41,6 +41,38 @@ pub enum Error {
         /// The first such element.
         element_idx: usize,
     },
+    /// The loss or the gradient norm is infinite or not a number.
+    #[error("step {step} gave loss {loss} and gradient norm {grad_norm}, read from {}", rows.join("; "))]
+    Diverged {
+        /// The step, counted from 1.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+        /// Its gradient norm.
+        grad_norm: f64,
+        /// Where each row of the batch begins.
+        rows: Vec<String>,
+    },
+    /// The run folder belongs to a run of another recipe.
+    #[error("`{run}` holds a run whose recipe differs in {}", quoted(keys))]
+    RecipeChanged {
+        /// The run folder.
+        run: PathBuf,
+        /// The keys that differ.
+        keys: Vec<String>,
+    },
+    /// The run folder holds something already.
+    #[error("`{run}` exists and is not empty")]
+    Occupied {
+        /// The folder.
+        run: PathBuf,
+    },
+    /// Another program trains in the run folder.
+    #[error("`{run}` is in use by another training process")]
+    InUse {
+        /// The folder.
+        run: PathBuf,
+    },
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
@@ -50,6 +82,9 @@ pub enum Error {
     /// The model side failed: shape or weights.
     #[error(transparent)]
     Model(#[from] neo_model::Error),
+    /// An evaluation failed.
+    #[error(transparent)]
+    Eval(#[from] neo_eval::Error),
 }
 
 impl Error {
@@ -57,8 +92,15 @@ impl Error {
     pub fn is_input(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-            Self::Malformed { .. } | Self::Setting(_) => true,
-            Self::CheckpointNotWritten { .. } | Self::NonFinite { .. } => false,
+            Self::Malformed { .. }
+            | Self::Setting(_)
+            | Self::RecipeChanged { .. }
+            | Self::Occupied { .. } => true,
+            Self::CheckpointNotWritten { .. }
+            | Self::NonFinite { .. }
+            | Self::Diverged { .. }
+            | Self::InUse { .. } => false,
+            Self::Eval(source) => source.is_input(),
             Self::Data(source) => source.is_input(),
             Self::Model(source) => source.is_input(),
         }
@@ -70,7 +112,18 @@ impl Error {
             Self::Data(source) => source.hint(),
             Self::Model(source) => source.hint(),
             Self::CheckpointNotWritten { source, .. } => source.hint(),
-            Self::NonFinite { .. } => None,
+            Self::Eval(source) => source.hint(),
+            Self::RecipeChanged { .. } => {
+                Some("give the new recipe another `--out`, or undo the change".to_owned())
+            }
+            Self::Occupied { .. } => {
+                Some("name another `--out`, or go on with `--resume auto`".to_owned())
+            }
+            Self::Diverged { .. } => Some(
+                "lower the learning rate or look at these rows; the last checkpoint is intact"
+                    .to_owned(),
+            ),
+            Self::NonFinite { .. } | Self::InUse { .. } => None,
             Self::Io { .. } | Self::Malformed { .. } | Self::Setting(_) => None,
         }
     }
@@ -80,4 +133,8 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
+}
+
+fn quoted(keys: &[String]) -> String {
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }

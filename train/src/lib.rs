@@ -2,10 +2,15 @@
 
 pub mod checkpoint;
 mod error;
+mod memory;
 pub mod metrics;
+pub mod optimizer;
 pub mod plan;
+pub mod pretrain;
 pub mod recipe;
+pub mod run_folder;
 pub mod schedule;
+pub mod step;
 mod tfevents;
 
 pub use error::Error;

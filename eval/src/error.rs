@@ -1,0 +1,35 @@
+//! The one error type of this crate.
+
+/// What can go wrong while a model is measured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data side failed.
+    #[error(transparent)]
+    Data(#[from] neo_data::Error),
+    /// The model side failed.
+    #[error(transparent)]
+    Model(#[from] neo_model::Error),
+    /// A setting makes no sense; the message names it.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl Error {
+    /// Whether the user's input is at fault (exit code 2) and not the machine (exit code 1).
+    pub fn is_input(&self) -> bool {
+        match self {
+            Self::Data(source) => source.is_input(),
+            Self::Model(source) => source.is_input(),
+            Self::Setting(_) => true,
+        }
+    }
+
+    /// The next step to try, when there is one.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Data(source) => source.hint(),
+            Self::Model(source) => source.hint(),
+            Self::Setting(_) => None,
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The pretraining loop: batch, step, log, evaluate, checkpoint, in that visible order.
+//!
+//! A run is a folder (`run_folder.rs`); everything the loop does is a function of recipe, corpus and
+//! step, so a run that goes on from a checkpoint repeats the uninterrupted one bit for bit.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use burn::tensor::Device;
+use neo_data::{
+    Language,
+    corpus::Corpus,
+    loader::{Loader, LoaderSettings},
+};
+use neo_eval::{
+    held_out::{self, HeldOutDocument},
+    perplexity,
+};
+use neo_model::Transformer;
+
+use crate::{
+    Error, Result,
+    checkpoint::{Checkpoint, TrainState},
+    memory,
+    metrics::{EvalMetrics, MetricsWriter, StepMetrics},
+    optimizer::Optimizer,
+    recipe::{OptimizerState, PhasePosition, Recipe},
+    run_folder::{Resume, RunFolder},
+    step::{StepOutcome, StepSettings, train_step},
+};
+
+/// How a recipe is run.
+pub struct RunOptions {
+    /// The run folder.
+    pub out: PathBuf,
+    /// Where to begin.
+    pub resume: Resume,
+    /// Save and stop after this long.
+    pub max_time: Option<Duration>,
+    /// Where to compute.
+    pub device: Device,
+    /// Set from outside to save and stop after the current step.
+    pub stop: Arc<AtomicBool>,
+    /// Version, device, features and host, for `environment.json`.
+    pub environment: serde_json::Value,
+}
+
+/// What the loop tells while it runs.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Training begins, at step 0 or after a checkpoint.
+    Started {
+        /// Steps already done.
+        step: u64,
+        /// Steps of all phases.
+        total_steps: u64,
+        /// The checkpoint that is gone on from.
+        checkpoint: Option<&'a Checkpoint>,
+        /// Checkpoints that were passed over, and why.
+        warnings: &'a [String],
+    },
+    /// A phase begins.
+    Phase(&'a PhasePosition<'a>),
+    /// A step is done.
+    Step(&'a StepMetrics),
+    /// An evaluation is done.
+    Evaluated(&'a EvalMetrics),
+    /// A checkpoint is on disk.
+    Saved(&'a Checkpoint),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// Stopped from outside, saved.
+    Interrupted,
+    /// The time limit was reached, saved.
+    OutOfTime,
+}
+
+/// Trains `recipe` from where its run folder stands to the end, or until it is stopped.
+///
+/// # Errors
+/// A folder that holds another run, a corpus that does not fit, a loss that is not finite, or files
+/// that cannot be written; checkpoints on disk stay as they are.
+pub fn pretrain(
+    recipe: &Recipe,
+    options: &RunOptions,
+    on_event: &mut dyn FnMut(&Event<'_>),
+) -> Result<Outcome> {
+    let started = Instant::now();
+    let mut run = Run::open(recipe, options, on_event)?;
+    while let Some(position) = recipe.phase_at(run.step) {
+        if let Some(outcome) = stop_reason(options, started) {
+            run.save(on_event)?;
+            return Ok(outcome);
+        }
+        run.enter(&position, on_event)?;
+        let step_started = Instant::now();
+        let batch = run.loader(&position)?.batch(position.step_in_phase)?;
+        let outcome = train_step(&mut run.optimizer, &batch, position.lr(), &run.step_settings())?;
+        run.check_finite(&position, &outcome)?;
+        run.step += 1;
+        run.log(&position, &outcome, step_started.elapsed(), on_event)?;
+        run.evaluate_if_due(&position, on_event)?;
+        run.save_if_due(on_event)?;
+    }
+    run.save(on_event)?;
+    Ok(Outcome::Finished)
+}
+
+fn stop_reason(options: &RunOptions, started: Instant) -> Option<Outcome> {
+    if options.stop.load(Ordering::Relaxed) {
+        return Some(Outcome::Interrupted);
+    }
+    options.max_time.filter(|&limit| started.elapsed() >= limit).map(|_| Outcome::OutOfTime)
+}
+
+/// Everything that lives as long as the loop.
+struct Run<'a> {
+    recipe: &'a Recipe,
+    device: &'a Device,
+    folder: RunFolder,
+    corpus: Arc<Corpus>,
+    /// Held-out documents of each language.
+    held_out: Vec<(Language, Vec<HeldOutDocument>)>,
+    optimizer: Optimizer,
+    metrics: MetricsWriter,
+    /// Loader of the current phase, by its index.
+    loader: Option<(usize, Loader)>,
+    /// Steps done.
+    step: u64,
+    /// Steps done when the newest checkpoint was written.
+    saved_step: Option<u64>,
+}
+
+impl<'a> Run<'a> {
+    fn open(
+        recipe: &'a Recipe,
+        options: &'a RunOptions,
+        on_event: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Self> {
+        let corpus = Arc::new(Corpus::open(&recipe.data.corpus)?);
+        check_vocabulary(recipe, &corpus)?;
+        let folder = RunFolder::open(&options.out, recipe, &options.environment)?;
+        let found = folder.checkpoint(&options.resume, recipe, corpus.hash())?;
+        let optimizer = match &found.checkpoint {
+            Some(checkpoint) => {
+                Optimizer::restore(recipe.optimizer, &recipe.model, checkpoint, &options.device)?
+            }
+            None => {
+                let model = Transformer::init(&recipe.model, recipe.seed, &options.device);
+                Optimizer::new(recipe.optimizer, &recipe.model, model.parameters)
+            }
+        };
+        let step = found.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state().step);
+        let held_out = held_out::languages(&corpus)
+            .into_iter()
+            .map(|language| {
+                let documents = held_out::documents(&corpus, language, recipe.eval.max_tokens)?;
+                Ok((language, documents))
+            })
+            .collect::<Result<_>>()?;
+        on_event(&Event::Started {
+            step,
+            total_steps: recipe.total_steps(),
+            checkpoint: found.checkpoint.as_ref(),
+            warnings: &found.warnings,
+        });
+        Ok(Self {
+            recipe,
+            device: &options.device,
+            metrics: MetricsWriter::open(&options.out, step)?,
+            saved_step: found.checkpoint.map(|_| step),
+            folder,
+            corpus,
+            held_out,
+            optimizer,
+            loader: None,
+            step,
+        })
+    }
+
+    /// At a phase's first step: starts the optimizer afresh if the phase says so.
+    fn enter(
+        &mut self,
+        position: &PhasePosition<'_>,
+        on_event: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<()> {
+        if self.loader.as_ref().is_none_or(|(phase_idx, _)| *phase_idx != position.phase_idx) {
+            on_event(&Event::Phase(position));
+        }
+        let fresh = position.phase.optimizer_state == OptimizerState::Fresh;
+        if position.step_in_phase == 0 && fresh {
+            self.optimizer.restart();
+        }
+        Ok(())
+    }
+
+    fn loader(&mut self, position: &PhasePosition<'_>) -> Result<&Loader> {
+        let PhasePosition { phase_idx, phase, .. } = *position;
+        let loader = match self.loader.take() {
+            Some((of_phase, loader)) if of_phase == phase_idx => loader,
+            _ => Loader::new(
+                self.corpus.clone(),
+                LoaderSettings {
+                    mixture: phase.mixture.clone(),
+                    // Each phase draws in an order of its own.
+                    seed: self.recipe.seed.wrapping_add(phase_idx as u64),
+                    seq_len: self.recipe.batch.seq_len,
+                    batch_sequences: phase.batch_sequences,
+                    order: self.recipe.loader_order(phase),
+                },
+            )?,
+        };
+        Ok(&self.loader.insert((phase_idx, loader)).1)
+    }
+
+    fn step_settings(&self) -> StepSettings<'a> {
+        StepSettings {
+            config: &self.recipe.model,
+            precision: self.recipe.precision,
+            attention_span: self.recipe.attention_span,
+            z_loss: self.recipe.optimizer.z_loss,
+            micro_batch_sequences: self.recipe.batch.micro_batch_sequences,
+            device: self.device,
+        }
+    }
+
+    fn check_finite(&mut self, position: &PhasePosition<'_>, outcome: &StepOutcome) -> Result<()> {
+        let StepOutcome { loss, grad_norm, .. } = *outcome;
+        if loss.is_finite() && grad_norm.is_finite() {
+            return Ok(());
+        }
+        let rows = self.loader(position)?.describe(position.step_in_phase)?;
+        let rows = rows.iter().map(ToString::to_string).collect();
+        Err(Error::Diverged { step: self.step + 1, loss, grad_norm, rows })
+    }
+
+    fn log(
+        &mut self,
+        position: &PhasePosition<'_>,
+        outcome: &StepOutcome,
+        elapsed: Duration,
+        on_event: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<()> {
+        let step_tokens = self.recipe.batch_tokens(position.phase);
+        let metrics = StepMetrics {
+            step: self.step,
+            tokens: self.recipe.tokens_after(self.step),
+            phase: position.phase.name.clone(),
+            loss: outcome.loss,
+            lr: position.lr(),
+            grad_norm: outcome.grad_norm,
+            tokens_per_sec: step_tokens as f64 / elapsed.as_secs_f64(),
+            step_ms: elapsed.as_secs_f64() * 1e3,
+            mfu: None,
+            mem_bytes: memory::in_use(self.device),
+        };
+        if self.is_due(self.recipe.log.interval_steps) {
+            self.metrics.step(&metrics)?;
+        }
+        on_event(&Event::Step(&metrics));
+        Ok(())
+    }
+
+    /// Evaluates at the recipe's interval and at the end of each phase.
+    fn evaluate_if_due(
+        &mut self,
+        position: &PhasePosition<'_>,
+        on_event: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<()> {
+        let phase_ends = position.step_in_phase + 1 == position.phase.steps;
+        if !phase_ends && !self.is_due(self.recipe.eval.interval_steps) {
+            return Ok(());
+        }
+        let precision = self.recipe.precision;
+        let parameters = self.optimizer.weights(precision.compute_dtype());
+        let model = Transformer { config: self.recipe.model.clone(), parameters };
+        let mut figures = BTreeMap::new();
+        for (language, documents) in &self.held_out {
+            let sums = perplexity::held_out(&model, documents, self.recipe.batch.seq_len)?;
+            figures.insert(format!("bpb_{language}"), sums.bits_per_byte());
+            figures.insert(format!("loss_{language}"), sums.loss());
+        }
+        let metrics = EvalMetrics { step: self.step, eval: figures };
+        self.metrics.eval(&metrics)?;
+        on_event(&Event::Evaluated(&metrics));
+        Ok(())
+    }
+
+    fn save_if_due(&mut self, on_event: &mut dyn FnMut(&Event<'_>)) -> Result<()> {
+        if self.is_due(self.recipe.checkpoint.interval_steps) {
+            self.save(on_event)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_due(&self, interval_steps: u64) -> bool {
+        interval_steps > 0 && self.step.is_multiple_of(interval_steps)
+    }
+
+    /// Writes a checkpoint, unless the newest one is of this step.
+    fn save(&mut self, on_event: &mut dyn FnMut(&Event<'_>)) -> Result<()> {
+        if self.saved_step == Some(self.step) {
+            return Ok(());
+        }
+        self.metrics.sync()?;
+        let last = self.recipe.phases.len() - 1;
+        let position = self.recipe.phase_at(self.step);
+        let (phase, step_in_phase) = position
+            .map_or((last, self.recipe.phases[last].steps), |at| (at.phase_idx, at.step_in_phase));
+        let state = TrainState {
+            step: self.step,
+            tokens: self.recipe.tokens_after(self.step),
+            phase,
+            step_in_phase,
+            optimizer_steps: self.optimizer.updates(),
+            recipe_hash: self.recipe.hash()?,
+            corpus_hash: self.corpus.hash().to_owned(),
+            seed: self.recipe.seed,
+        };
+        let checkpoint = Checkpoint::write(
+            self.folder.path(),
+            &state,
+            &self.recipe.model,
+            Some(self.corpus.dir()),
+            self.optimizer.weight_stream(),
+            self.optimizer.moment_stream(),
+            self.recipe.checkpoint.keep,
+        )?;
+        self.saved_step = Some(self.step);
+        on_event(&Event::Saved(&checkpoint));
+        Ok(())
+    }
+}
+
+/// The model must have a row for every id of the corpus.
+fn check_vocabulary(recipe: &Recipe, corpus: &Corpus) -> Result<()> {
+    let (rows, ids) = (recipe.model.vocab_size, corpus.manifest().vocab_size);
+    if rows >= ids {
+        return Ok(());
+    }
+    let corpus = recipe.data.corpus.display();
+    Err(Error::Setting(format!(
+        "`model.vocab_size` is {rows}, but corpus `{corpus}` has {ids} token ids"
+    )))
+}
