@@ -29,6 +29,7 @@ BATCH_ROWS = 8
 SPLIT_STEPS = 200
 SPLITS = {"1x8": 8, "2x4": 4, "8x1": 1}  # micro-batches x rows -> rows of a micro-batch
 FINISHED_CHECKPOINT = re.compile(r"step-\d{8}")
+UNFINISHED_CHECKPOINT = re.compile(r"\.step-\d{8}\.partial")
 # Lines differ between runs in these keys: they tell time, not numbers.
 TIMINGS = {"tokens_per_sec", "mfu", "step_ms", "mem_bytes", "eta_secs"}
 PATIENCE_SECS = 600
@@ -165,7 +166,7 @@ def checkpoint_in_writing(run):
     """The folder of a checkpoint that has not got its final name yet."""
     try:
         with os.scandir(run / "checkpoints") as entries:
-            unfinished = [e.name for e in entries if not FINISHED_CHECKPOINT.fullmatch(e.name)]
+            unfinished = [e.name for e in entries if UNFINISHED_CHECKPOINT.fullmatch(e.name)]
     except FileNotFoundError:
         return None
     return unfinished[0] if unfinished else None

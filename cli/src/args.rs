@@ -22,6 +22,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Tell what a recipe asks of a machine: parameters, FLOPs, memory, time and tokens
     Plan(commands::plan::Args),
+    /// Make a Hugging Face folder from a model or a checkpoint
+    Export(commands::export::Args),
+    /// Make a model folder from a Hugging Face folder, every tensor checked
+    Import(commands::import::Args),
+    /// Check every byte of a checkpoint, of a run's checkpoints, or of a model
+    Verify(commands::verify::Args),
+    /// Draw a run as one self-contained page
+    Report(commands::report::Args),
     /// Show what this build can do, which devices it finds, and whether they compute correctly
     Doctor(commands::doctor::Args),
 }

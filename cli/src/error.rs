@@ -39,7 +39,11 @@ pub(crate) fn report(failure: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprint!("{}", render(failure));
-    if failure.chain().any(is_input) { ExitCode::from(WRONG_INPUT) } else { ExitCode::FAILURE }
+    // The outermost error that can tell decides: it knows what its causes were to it.
+    match failure.chain().find_map(is_input) {
+        Some(true) => ExitCode::from(WRONG_INPUT),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// The text that `report` prints.
@@ -60,32 +64,36 @@ fn render(failure: &anyhow::Error) -> String {
     text
 }
 
-/// Asks whichever library error this is whether the user's input is at fault.
-fn is_input(cause: &(dyn StdError + 'static)) -> bool {
+/// Whether the user's input is at fault, if this cause can tell.
+fn is_input(cause: &(dyn StdError + 'static)) -> Option<bool> {
     if let Some(error) = cause.downcast_ref::<neo_data::Error>() {
-        error.is_input()
-    } else if let Some(error) = cause.downcast_ref::<neo_model::Error>() {
-        error.is_input()
-    } else if let Some(error) = cause.downcast_ref::<neo_train::Error>() {
-        error.is_input()
+        Some(error.is_input())
     } else if let Some(error) = cause.downcast_ref::<neo_backends::Error>() {
-        error.is_input()
+        Some(error.is_input())
+    } else if let Some(error) = cause.downcast_ref::<neo_model::Error>() {
+        Some(error.is_input())
+    } else if let Some(error) = cause.downcast_ref::<neo_eval::Error>() {
+        Some(error.is_input())
+    } else if let Some(error) = cause.downcast_ref::<neo_train::Error>() {
+        Some(error.is_input())
     } else if let Some(error) = cause.downcast_ref::<io::Error>() {
-        error.kind() == io::ErrorKind::NotFound
+        Some(error.kind() == io::ErrorKind::NotFound)
     } else {
-        cause.is::<Usage>()
+        cause.is::<Usage>().then_some(true)
     }
 }
 
-/// Asks whichever library error this is for the next step.
+/// The next step to try, if this cause has one.
 fn hint(cause: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<neo_data::Error>() {
         error.hint()
+    } else if let Some(error) = cause.downcast_ref::<neo_backends::Error>() {
+        error.hint()
     } else if let Some(error) = cause.downcast_ref::<neo_model::Error>() {
         error.hint()
-    } else if let Some(error) = cause.downcast_ref::<neo_train::Error>() {
+    } else if let Some(error) = cause.downcast_ref::<neo_eval::Error>() {
         error.hint()
-    } else if let Some(error) = cause.downcast_ref::<neo_backends::Error>() {
+    } else if let Some(error) = cause.downcast_ref::<neo_train::Error>() {
         error.hint()
     } else {
         cause.downcast_ref::<Usage>().and_then(|usage| usage.hint.clone())
@@ -105,7 +113,7 @@ mod tests {
 
     fn check(failure: anyhow::Error, expected: &str, input: bool) {
         assert_eq!(render(&failure), expected);
-        assert_eq!(failure.chain().any(is_input), input);
+        assert_eq!(failure.chain().find_map(is_input).unwrap_or(false), input);
     }
 
     #[test]

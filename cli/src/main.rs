@@ -14,6 +14,7 @@ mod commands;
 mod error;
 mod interrupt;
 mod progress;
+mod report;
 
 use std::process::ExitCode;
 

@@ -7,32 +7,32 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A temporary folder in which the program runs.
-pub struct Workplace {
+pub(crate) struct Workplace {
     folder: TempDir,
 }
 
 /// What one run of the program left.
-pub struct Outcome {
+pub(crate) struct Outcome {
     command: String,
     code: Option<i32>,
     /// What it printed as its result.
-    pub stdout: String,
+    pub(crate) stdout: String,
     stderr: String,
 }
 
 impl Workplace {
     /// An empty folder.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: TempDir::new().expect("a temporary folder") }
     }
 
     /// A path in the folder.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a file, with its folders.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs_err::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder");
         fs_err::write(&path, content).expect("a writable folder");
@@ -40,14 +40,14 @@ impl Workplace {
     }
 
     /// The program, ready to start here.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_neo"));
         command.args(arguments).current_dir(self.folder.path()).env_remove("NEO_LOG");
         command
     }
 
     /// Runs `neo ARGUMENTS` to its end.
-    pub fn neo(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn neo(&self, arguments: &[&str]) -> Outcome {
         let output = self.command(arguments).output().expect("the program starts");
         Outcome {
             command: format!("neo {}", arguments.join(" ")),
@@ -61,7 +61,7 @@ impl Workplace {
 impl Outcome {
     /// Asserts the exit code, and that stderr holds all of `parts`.
     #[track_caller]
-    pub fn check(self, code: i32, parts: &[&str]) -> Self {
+    pub(crate) fn check(self, code: i32, parts: &[&str]) -> Self {
         let mut wrong = String::new();
         if self.code != Some(code) {
             writeln!(wrong, "expected exit code {code}, found {:?}", self.code).expect("a string");
@@ -84,7 +84,7 @@ impl Outcome {
 }
 
 /// All files below a folder with their content, to compare before and after.
-pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in fs_err::read_dir(folder).expect("a folder") {
         let path = entry.expect("a readable folder").path();
@@ -98,3 +98,131 @@ pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files.sort();
     files
 }
+
+/// Words of the made-up texts: enough that a tokenizer has something to merge.
+const WORDS: [(&str, &str); 2] = [
+    ("en", "the river ran past the old mill where a miller ground the corn of every village"),
+    ("zh", "河水流过古老的磨坊磨坊主人为每一个村庄磨面粉夜里他听着水声入睡"),
+];
+
+impl Workplace {
+    /// Raw documents in two languages, `raw/en.jsonl` and `raw/zh.jsonl`, and a recipe that makes
+    /// a corpus of them: `data.toml`.
+    pub(crate) fn write_raw_text(&self) {
+        let mut sources = String::new();
+        for (language, words) in WORDS {
+            let lines: String = (0..200).map(|index| raw_line(language, words, index)).collect();
+            self.write(&format!("raw/{language}.jsonl"), lines);
+            write!(
+                sources,
+                "[[source]]\nname = \"{language}\"\nlanguage = \"{language}\"\n\
+                 input = [\"raw/{language}.jsonl\"]\nformat = \"jsonl\"\n"
+            )
+            .expect("a string");
+        }
+        self.write("data.toml", format!("{DATA_RECIPE}{sources}"));
+    }
+
+    /// A corpus in `data/corpus` and a training recipe for it, `train.toml`.
+    pub(crate) fn prepare_training(&self) {
+        self.write_raw_text();
+        self.neo(&["data", "run", "data.toml", "--out", "data"]).check(0, &[]);
+        self.write("train.toml", TRAIN_RECIPE);
+    }
+}
+
+/// A document whose words depend on its number, so that all differ and some are held out.
+fn raw_line(language: &str, words: &str, index: usize) -> String {
+    let units: Vec<&str> = if language == "zh" {
+        words.split("").filter(|unit| !unit.is_empty()).collect()
+    } else {
+        words.split_inclusive(' ').collect()
+    };
+    // A multiplicative generator: the texts are the same on every machine.
+    let mut state = index as u64 * 2 + 1;
+    let text: String = (0..40)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            units[(state >> 33) as usize % units.len()]
+        })
+        .collect();
+    format!("{{\"id\":\"{language}-{index}\",\"text\":\"{}\"}}\n", text.trim())
+}
+
+const DATA_RECIPE: &str = "\
+name = \"test\"
+[clean]
+rules = \"none\"
+dedup = \"exact\"
+[tokenizer.train]
+n_pieces = 340
+character_coverage = 1.0
+max_piece_chars = 8
+[output]
+format = \"jsonl\"
+";
+
+/// Eight steps in two phases with a checkpoint every other step, in seconds.
+pub(crate) const TRAIN_RECIPE: &str = "\
+name = \"test\"
+seed = 1
+precision = \"f32\"
+attention_span = \"document\"
+[model]
+vocab_size = 384
+n_layers = 2
+d_model = 32
+n_heads = 4
+n_kv_heads = 2
+head_dim = 8
+d_ff = 64
+max_seq_len = 32
+rope_base = 10000.0
+norm_eps = 1e-5
+init_std = 0.02
+[data]
+corpus = \"data/corpus\"
+order = \"neo\"
+[batch]
+seq_len = 32
+micro_batch_sequences = 2
+[optimizer]
+beta1 = 0.9
+beta2 = 0.95
+eps = 1e-8
+weight_decay = 0.1
+clip_norm = 1.0
+z_loss = 0.0
+[[phase]]
+name = \"fundamental\"
+steps = 5
+batch_sequences = 4
+optimizer_state = \"fresh\"
+mixture = { en = 1.0, zh = 1.0 }
+[phase.schedule]
+kind = \"cosine\"
+peak_lr = 1e-2
+min_lr = 1e-3
+warmup_steps = 2
+warmup_from_lr = 0.0
+total_steps = 5
+[[phase]]
+name = \"decay\"
+steps = 3
+batch_sequences = 4
+optimizer_state = \"fresh\"
+mixture = { en = 1.0, zh = 2.0 }
+[phase.schedule]
+kind = \"exponential\"
+peak_lr = 1e-3
+min_lr = 1e-4
+half_life_steps = 2.0
+[eval]
+interval_steps = 4
+max_tokens = 200
+[checkpoint]
+interval_steps = 2
+keep = 3
+[log]
+interval_steps = 1
+";

@@ -1,0 +1,333 @@
+//! The real binary on bad input: each case names what is wrong, where, and what was expected, ends
+//! with the designed exit code, and leaves what was good as it was.
+
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+
+mod program;
+
+use std::io::Write as _;
+use std::process::Command;
+
+use program::{Outcome, TRAIN_RECIPE, Workplace, snapshot};
+
+const TRAIN: [&str; 6] = ["train", "train.toml", "--out", "run", "--device", "flex"];
+
+/// Exit code for wrong usage or input.
+const WRONG_INPUT: i32 = 2;
+/// Exit code for a failure that is not the input's fault.
+const FAILED: i32 = 1;
+
+// ---- raw text ----
+
+/// Runs the data recipe with `raw/en.jsonl` replaced by a file of this name and content.
+fn read_raw(name: &str, content: impl AsRef<[u8]>) -> (Workplace, Outcome) {
+    let place = Workplace::new();
+    place.write_raw_text();
+    place.write(&format!("raw/{name}"), content);
+    let input = format!("source.0.input=[\"raw/{name}\"]");
+    let outcome = place.neo(&["data", "run", "data.toml", "--out", "data", "--set", &input]);
+    (place, outcome)
+}
+
+/// A gzip or zstd file of many lines, cut in the middle.
+fn truncated(packer: &str) -> Vec<u8> {
+    let lines: String =
+        (0..5000).map(|i| format!("{{\"text\":\"line {i} {}\"}}\n", i * 7919 % 104_729)).collect();
+    let mut packed = match packer {
+        "gz" => {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(lines.as_bytes()).expect("memory is writable");
+            encoder.finish().expect("memory is writable")
+        }
+        _ => zstd::encode_all(lines.as_bytes(), 3).expect("memory is writable"),
+    };
+    packed.truncate(packed.len() / 2);
+    packed
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let place = Workplace::new();
+    place
+        .neo(&["train", "nowhere.toml", "--out", "run"])
+        .check(WRONG_INPUT, &["error: cannot access `nowhere.toml`", "caused by: No such file"]);
+    place.write_raw_text();
+    fs_err::remove_file(place.path("raw/zh.jsonl")).expect("the file is there");
+    place.neo(&["data", "run", "data.toml", "--out", "data"]).check(WRONG_INPUT, &["raw/zh.jsonl"]);
+}
+
+#[test]
+fn a_truncated_gzip_file_is_no_short_corpus() {
+    let (place, outcome) = read_raw("cut.jsonl.gz", truncated("gz"));
+    outcome.check(WRONG_INPUT, &["raw/cut.jsonl.gz", "truncated"]);
+    assert!(!place.path("data/corpus/corpus.json").exists());
+}
+
+#[test]
+fn a_truncated_zstd_file_is_no_short_corpus() {
+    let (place, outcome) = read_raw("cut.jsonl.zst", truncated("zst"));
+    outcome.check(WRONG_INPUT, &["raw/cut.jsonl.zst", "truncated"]);
+    assert!(!place.path("data/corpus/corpus.json").exists());
+}
+
+/// The account's count of bad records of a kind, after a run that went through.
+fn bad_records(place: &Workplace, reason: &str) -> String {
+    let account = fs_err::read_to_string(place.path("data/account.json")).expect("an account");
+    let account: serde_json::Value = serde_json::from_str(&account).expect("JSON");
+    let bad = find_key(&account, reason);
+    bad.map_or_else(|| format!("no `{reason}` in {account}"), ToString::to_string)
+}
+
+/// The first value under a key, at any depth.
+fn find_key<'a>(value: &'a serde_json::Value, key: &str) -> Option<&'a serde_json::Value> {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.get(key).or_else(|| map.values().find_map(|inner| find_key(inner, key)))
+        }
+        serde_json::Value::Array(list) => list.iter().find_map(|inner| find_key(inner, key)),
+        _ => None,
+    }
+}
+
+#[test]
+fn invalid_utf8_is_a_counted_record() {
+    let mut lines = b"{\"id\":\"1\",\"text\":\"broken \xff\xfe here\"}\n".to_vec();
+    lines.extend_from_slice(b"{\"id\":\"2\",\"text\":\"a whole line of text\"}\n");
+    let (place, outcome) = read_raw("bytes.jsonl", lines);
+    outcome.check(0, &[]);
+    assert!(
+        bad_records(&place, "invalid_utf8").contains('1'),
+        "{}",
+        bad_records(&place, "invalid_utf8")
+    );
+}
+
+#[test]
+fn a_line_without_the_text_field_is_a_counted_record() {
+    let lines =
+        "{\"id\":\"1\",\"body\":\"wrong field\"}\n{\"id\":\"2\",\"text\":\"right field\"}\n";
+    let (place, outcome) = read_raw("fields.jsonl", lines);
+    outcome.check(0, &[]);
+    assert!(bad_records(&place, "no_text").contains('1'), "{}", bad_records(&place, "no_text"));
+}
+
+#[test]
+fn an_empty_corpus_is_refused() {
+    let place = Workplace::new();
+    place.write_raw_text();
+    place.write("raw/en.jsonl", "");
+    place.write("raw/zh.jsonl", "");
+    place
+        .neo(&["data", "run", "data.toml", "--out", "data"])
+        .check(WRONG_INPUT, &["error: ", "no document"]);
+    assert!(!place.path("data/corpus/corpus.json").exists());
+}
+
+// ---- recipes ----
+
+/// Trains by a recipe in which `from` is replaced by `to`.
+fn check_recipe(from: &str, to: &str, expected: &[&str]) {
+    let place = Workplace::new();
+    let recipe = TRAIN_RECIPE.replacen(from, to, 1);
+    assert_ne!(recipe, TRAIN_RECIPE, "`{from}` is not in the recipe");
+    place.write("train.toml", recipe);
+    place.neo(&TRAIN).check(WRONG_INPUT, expected);
+    assert!(!place.path("run").exists(), "a refused recipe leaves nothing");
+}
+
+#[test]
+fn an_unknown_key_is_told_with_line_and_nearest_name() {
+    let line = TRAIN_RECIPE.lines().position(|line| line.starts_with("weight_decay"));
+    let line = format!("line {}", line.expect("the recipe has this key") + 1);
+    check_recipe(
+        "weight_decay",
+        "weigth_decay",
+        &["train.toml", &line, "unknown key `optimizer.weigth_decay`", "`weight_decay`"],
+    );
+}
+
+#[test]
+fn a_wrong_type_is_told_with_line_expected_and_found() {
+    let line = TRAIN_RECIPE.lines().position(|line| line.starts_with("beta1"));
+    let line = format!("line {}", line.expect("the recipe has this key") + 1);
+    check_recipe(
+        "beta1 = 0.9",
+        "beta1 = \"high\"",
+        &["train.toml", &line, "`optimizer.beta1` is the string `high`, expected a number"],
+    );
+}
+
+#[test]
+fn heads_that_do_not_divide_are_told() {
+    check_recipe("n_kv_heads = 2", "n_kv_heads = 3", &["train.toml", "`n_heads` is `4`", "`3`"]);
+}
+
+// ---- a corpus that does not fit ----
+
+#[test]
+fn a_shard_with_a_wrong_header_is_named() {
+    let place = Workplace::new();
+    place.prepare_training();
+    let indices: Vec<_> = fs_err::read_dir(place.path("data/corpus"))
+        .expect("the corpus is there")
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "idx"))
+        .collect();
+    let index = indices.first().expect("a corpus has shards");
+    let mut bytes = fs_err::read(index).expect("a readable file");
+    bytes[..8].copy_from_slice(b"NOTSHARD");
+    fs_err::write(index, bytes).expect("a writable file");
+    let name = index.file_name().expect("a file has a name").to_string_lossy().into_owned();
+    place.neo(&TRAIN).check(WRONG_INPUT, &[&name, "NEOSHARD"]);
+}
+
+#[test]
+fn a_model_with_too_few_rows_for_the_vocabulary_is_refused() {
+    let place = Workplace::new();
+    place.prepare_training();
+    let mut arguments = TRAIN.to_vec();
+    arguments.extend(["--set", "model.vocab_size=300"]);
+    place.neo(&arguments).check(WRONG_INPUT, &["vocab", "300", "345"]);
+    assert!(!place.path("run/checkpoints").exists());
+}
+
+#[test]
+fn an_unknown_device_is_told_with_the_known_ones() {
+    let place = Workplace::new();
+    place.write("train.toml", TRAIN_RECIPE);
+    let outcome = place.neo(&["train", "train.toml", "--out", "run", "--device", "tpu"]);
+    outcome.check(WRONG_INPUT, &["unknown device `tpu`", "`flex`", "`cuda[:n]`"]);
+}
+
+// ---- a run that is already there ----
+
+/// A finished run in `run`.
+fn trained() -> Workplace {
+    let place = Workplace::new();
+    place.prepare_training();
+    place.neo(&TRAIN).check(0, &[]);
+    place
+}
+
+fn resume(place: &Workplace, more: &[&str]) -> Outcome {
+    let mut arguments = TRAIN.to_vec();
+    arguments.extend(["--resume", "auto"]);
+    arguments.extend(more);
+    place.neo(&arguments)
+}
+
+/// Flips one bit in the middle of a file.
+fn flip_a_byte(place: &Workplace, name: &str) {
+    let path = place.path(name);
+    let mut bytes = fs_err::read(&path).expect("a readable file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs_err::write(&path, bytes).expect("a writable file");
+}
+
+#[test]
+fn a_corrupt_checkpoint_is_told_and_the_one_before_it_taken() {
+    let place = trained();
+    let older = place.path("run/checkpoints/step-00000006");
+    let before = snapshot(&older);
+    let newest = "run/checkpoints/step-00000008";
+    let weights =
+        fs_err::read(place.path(&format!("{newest}/model.safetensors"))).expect("weights");
+    flip_a_byte(&place, &format!("{newest}/model.safetensors"));
+    place.neo(&["verify", newest]).check(WRONG_INPUT, &["model.safetensors", "SHA-256"]);
+    place.neo(&["export", "--model", newest, "--out", "hf"]).check(WRONG_INPUT, &["SHA-256"]);
+
+    resume(&place, &[]).check(0, &["step-00000008", "model.safetensors"]);
+    assert!(snapshot(&older) == before, "the old checkpoint is intact");
+    let again = fs_err::read(place.path(&format!("{newest}/model.safetensors"))).expect("weights");
+    assert!(again == weights, "the steps after it are done again, bit for bit");
+}
+
+#[test]
+fn a_run_whose_checkpoints_are_all_corrupt_is_not_begun_anew() {
+    let place = trained();
+    for step in [4, 6, 8] {
+        flip_a_byte(&place, &format!("run/checkpoints/step-{step:08}/optimizer.safetensors"));
+    }
+    resume(&place, &[]).check(WRONG_INPUT, &["step-00000008", "optimizer.safetensors"]);
+}
+
+#[test]
+fn a_changed_recipe_is_refused_on_resume() {
+    let place = trained();
+    let before = snapshot(&place.path("run"));
+    let outcome = resume(&place, &["--set", "optimizer.beta1=0.8", "--set", "seed=2"]);
+    outcome.check(WRONG_INPUT, &["`optimizer.beta1`", "`seed`"]);
+    assert!(snapshot(&place.path("run")) == before, "the run is intact");
+}
+
+#[test]
+fn an_out_that_holds_another_run_is_refused() {
+    let place = trained();
+    let before = snapshot(&place.path("run"));
+    let mut arguments = TRAIN.to_vec();
+    arguments.extend(["--resume", "never"]);
+    place.neo(&arguments).check(WRONG_INPUT, &["`run`", "hint: "]);
+    assert!(snapshot(&place.path("run")) == before, "the run is intact");
+}
+
+// ---- a disk that is full ----
+
+/// A small file system of its own in memory, or `None` where mounting is not allowed.
+struct SmallDisk<'a> {
+    place: &'a Workplace,
+}
+
+impl<'a> SmallDisk<'a> {
+    fn mount(place: &'a Workplace, kib: u64) -> Option<Self> {
+        let point = place.path("disk");
+        fs_err::create_dir(&point).expect("a folder");
+        let size = format!("size={kib}k");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(&point)
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then_some(Self { place })
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.place.path("disk")).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            println!("the test's tmpfs at {} stays mounted", self.place.path("disk").display());
+        }
+    }
+}
+
+/// Size of a folder's files in KiB, as a file system with pages of 4 KiB counts them.
+fn kib(place: &Workplace, name: &str) -> u64 {
+    snapshot(&place.path(name))
+        .iter()
+        .map(|(_, content)| content.len().div_ceil(4096) as u64 * 4)
+        .sum()
+}
+
+#[test]
+fn a_full_disk_during_a_checkpoint_leaves_the_one_before_it() {
+    let place = trained();
+    let checkpoint = kib(&place, "run/checkpoints/step-00000008");
+    let beside = kib(&place, "run") - kib(&place, "run/checkpoints");
+    // Room for one checkpoint and half of the next.
+    let Some(disk) = SmallDisk::mount(&place, beside + checkpoint * 3 / 2) else {
+        println!("SKIPPED: mounting a tmpfs is not allowed here");
+        return;
+    };
+    let outcome = place.neo(&["train", "train.toml", "--out", "disk/run", "--device", "flex"]);
+    outcome
+        .check(FAILED, &["error: checkpoint `", "step-00000004", "No space left", "step-00000002"]);
+    place.neo(&["verify", "disk/run"]).check(0, &[]);
+    let kept = snapshot(&place.path("disk/run/checkpoints"));
+    assert!(
+        kept.iter().all(|(path, _)| path.to_string_lossy().contains("step-00000002")),
+        "nothing of the failed checkpoint is left"
+    );
+    drop(disk);
+}
