@@ -7,6 +7,7 @@ pub mod fallback;
 mod flex;
 pub mod kernels;
 pub mod precision;
+pub mod probe;
 pub mod vjp;
 
 pub use error::Error;

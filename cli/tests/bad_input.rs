@@ -267,7 +267,7 @@ fn an_out_that_holds_another_run_is_refused() {
     let place = trained();
     let before = snapshot(&place.path("run"));
     let mut arguments = TRAIN.to_vec();
-    arguments.extend(["--resume", "never"]);
+    arguments.extend(["--resume", "never", "--set", "log.interval_steps=2"]);
     place.neo(&arguments).check(WRONG_INPUT, &["`run`", "hint: "]);
     assert!(snapshot(&place.path("run")) == before, "the run is intact");
 }

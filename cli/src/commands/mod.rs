@@ -1,10 +1,14 @@
 //! One file per verb, each only glue: options in, one library called, results out.
 
 pub(crate) mod doctor;
+pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod generate;
 pub(crate) mod import;
 pub(crate) mod plan;
 pub(crate) mod report;
+pub(crate) mod score;
+pub(crate) mod train;
 pub(crate) mod verify;
 
 use std::process::ExitCode;
@@ -19,11 +23,15 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     crate::interrupt::end_quietly_on_broken_pipe()?;
     match command {
         Command::Plan(args) => done(plan::run(args)),
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => done(eval::run(args)),
+        Command::Score(args) => done(score::run(args)),
+        Command::Generate(args) => done(generate::run(args)),
         Command::Export(args) => done(export::run(args)),
         Command::Import(args) => done(import::run(args)),
         Command::Verify(args) => done(verify::run(args)),
         Command::Report(args) => done(report::run(args)),
-        Command::Doctor(args) => done(doctor::run(args)),
+        Command::Doctor(args) => doctor::run(args),
     }
 }
 
