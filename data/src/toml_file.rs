@@ -3,7 +3,9 @@
 //! A key that nobody knows, a wrong type or a missing key is an error that names the file, the
 //! line, the whole key path and what was expected. Command-line overrides (`--set a.b=v`) are laid
 //! over the file before its types are checked, so they pass the same checks. What the values mean
-//! is left to the owner of the type.
+//! is left to the owner of the type. The messages are made in `toml_file/explain.rs`.
+
+mod explain;
 
 use std::{borrow::Cow, ops::Range, path::Path};
 
@@ -13,6 +15,7 @@ use toml::{
     de::{DeArray, DeTable, DeValue, ValueDeserializer},
 };
 
+use self::explain::{Source, found, join};
 use crate::{Error, Result};
 
 /// Reads a TOML file into its type and into the table that the type was made from.
@@ -72,8 +75,6 @@ pub fn to_string<T: Serialize>(value: &T) -> Result<String> {
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate))
 }
-
-// ---- overrides ----
 
 type Node<'a> = Spanned<DeValue<'a>>;
 
@@ -159,202 +160,6 @@ fn with_span<'a>(value: DeValue<'a>, span: &Range<usize>) -> Node<'a> {
         plain => plain,
     };
     Spanned::new(span.clone(), value)
-}
-
-// ---- messages ----
-
-/// Where the document's parts came from. Spans past the end of the text stand for overrides.
-struct Source<'a> {
-    text: &'a str,
-    overrides: &'a [String],
-}
-
-/// One value of the document with its key path, with and without list indices.
-struct Place<'t, 'a> {
-    path: String,
-    keys: String,
-    key_span: Range<usize>,
-    parent_span: Range<usize>,
-    node: &'t Node<'a>,
-}
-
-impl Source<'_> {
-    fn override_span(&self, idx: usize) -> Range<usize> {
-        let start = self.text.len() + 1 + idx;
-        start..start
-    }
-
-    fn position(&self, span: &Range<usize>) -> String {
-        match span.start.checked_sub(self.text.len() + 1) {
-            Some(idx) if idx < self.overrides.len() => {
-                format!("override `{}`", self.overrides[idx])
-            }
-            _ => {
-                let end = span.start.min(self.text.len());
-                let newlines = self.text.as_bytes()[..end].iter().filter(|&&b| b == b'\n').count();
-                format!("line {}", newlines + 1)
-            }
-        }
-    }
-
-    fn explain_syntax(&self, error: &toml::de::Error) -> String {
-        let span = error.span().unwrap_or(0..0);
-        format!("{}: not TOML: {}", self.position(&span), error.message())
-    }
-
-    /// Turns serde's message into one with the position, the key path, expected and found.
-    fn explain(&self, root: &Node<'_>, error: &toml::de::Error) -> String {
-        let message = error.message();
-        let span = error.span().unwrap_or(0..0);
-        let keys = keys_of(error);
-        let mut places = Vec::new();
-        collect(root, String::new(), String::new(), root.span(), root.span(), &mut places);
-        if let Some(name) = quoted_after(message, "unknown field ") {
-            return self.explain_unknown_key(&places, name, &keys, &span, message);
-        }
-        let place = places
-            .iter()
-            .find(|place| place.node.span() == span && place.keys == keys)
-            .or_else(|| places.iter().find(|place| place.keys == keys))
-            .unwrap_or(&places[0]);
-        let position = self.position(&span);
-        let path = &place.path;
-        if let Some(name) = quoted_after(message, "missing field ") {
-            return match path.as_str() {
-                "" => format!("missing key `{name}`"),
-                _ => format!("{position}: missing key `{}`", join(path, name)),
-            };
-        }
-        if let Some(name) = quoted_after(message, "unknown variant ") {
-            let known = expected_names(message);
-            return format!("{position}: `{path}` is `{name}`, {}", advice(name, &known, "value"));
-        }
-        let expected = match (message, message.split_once(", expected ")) {
-            ("wanted string or table", _) => Some("a string".to_owned()),
-            (_, Some((start, expected))) if start.starts_with("invalid ") => {
-                Some(expected_kind(expected))
-            }
-            _ => None,
-        };
-        match expected {
-            Some(expected) => {
-                let found = found(place.node.get_ref());
-                format!("{position}: `{path}` is {found}, expected {expected}")
-            }
-            None if path.is_empty() => message.to_owned(),
-            None => format!("{position}: `{path}`: {message}"),
-        }
-    }
-
-    fn explain_unknown_key(
-        &self,
-        places: &[Place<'_, '_>],
-        name: &str,
-        keys: &str,
-        span: &Range<usize>,
-        message: &str,
-    ) -> String {
-        let keys = join(keys, name);
-        let place = places
-            .iter()
-            .find(|place| place.keys == keys && place.key_span == *span)
-            .or_else(|| places.iter().find(|p| p.keys == keys && p.parent_span == *span));
-        let (position, path) = match place {
-            Some(place) => (self.position(&place.key_span), place.path.as_str()),
-            None => (self.position(span), keys.as_str()),
-        };
-        let known = expected_names(message);
-        format!("{position}: unknown key `{path}`, {}", advice(name, &known, "key"))
-    }
-}
-
-/// Lists the document's values, parents before children.
-fn collect<'t, 'a>(
-    node: &'t Node<'a>,
-    path: String,
-    keys: String,
-    key_span: Range<usize>,
-    parent_span: Range<usize>,
-    places: &mut Vec<Place<'t, 'a>>,
-) {
-    places.push(Place { path: path.clone(), keys: keys.clone(), key_span, parent_span, node });
-    match node.get_ref() {
-        DeValue::Table(table) => {
-            for (key, value) in table.iter() {
-                let name = key.get_ref();
-                let inner = (join(&path, name), join(&keys, name));
-                collect(value, inner.0, inner.1, key.span(), node.span(), places);
-            }
-        }
-        DeValue::Array(array) => {
-            for (idx, value) in array.iter().enumerate() {
-                let inner = join(&path, &idx.to_string());
-                collect(value, inner, keys.clone(), value.span(), node.span(), places);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The key path that the deserializer kept (list indices are not in it); only its text shows it.
-fn keys_of(error: &toml::de::Error) -> String {
-    let text = error.to_string();
-    let keys = text.trim_end().rsplit_once("\nin `").map(|(_, keys)| keys.trim_end_matches('`'));
-    keys.unwrap_or_default().to_owned()
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
-fn quoted_after<'m>(message: &'m str, start: &str) -> Option<&'m str> {
-    let rest = message.strip_prefix(start)?.strip_prefix('`')?;
-    let end = rest.find("`, expected ").or_else(|| rest.find("`, there are ")).or(rest.rfind('`'));
-    end.map(|end| &rest[..end])
-}
-
-/// The names between backticks in the last "expected .." of a serde message.
-fn expected_names(message: &str) -> Vec<&str> {
-    let list = message.rsplit_once("`, expected ").map_or("", |(_, list)| list);
-    list.split('`').skip(1).step_by(2).collect()
-}
-
-fn advice(name: &str, known: &[&str], noun: &str) -> String {
-    match nearest(name, known.iter().copied()) {
-        None => format!("no {noun} is known here"),
-        Some(near) => {
-            format!("nearest known {noun} is `{near}` (known: `{}`)", known.join("`, `"))
-        }
-    }
-}
-
-fn found(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => format!("the string `{text}`"),
-        DeValue::Integer(number) => format!("the whole number `{number}`"),
-        DeValue::Float(number) => format!("the number `{number}`"),
-        DeValue::Boolean(flag) => format!("`{flag}`"),
-        DeValue::Datetime(_) => "a date".to_owned(),
-        DeValue::Array(_) => "a list".to_owned(),
-        DeValue::Table(_) => "a table".to_owned(),
-    }
-}
-
-/// Says in a reader's words what serde names by Rust's types.
-fn expected_kind(expected: &str) -> String {
-    match expected {
-        "u8" => format!("a whole number from 0 to {}", u8::MAX),
-        "u16" => format!("a whole number from 0 to {}", u16::MAX),
-        "u32" => format!("a whole number from 0 to {}", u32::MAX),
-        "u64" | "usize" => "a whole number, 0 or more".to_owned(),
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
-        "f32" | "f64" => "a number".to_owned(),
-        "a boolean" => "`true` or `false`".to_owned(),
-        "a sequence" => "a list".to_owned(),
-        "a map" => "a table".to_owned(),
-        other if other.starts_with("struct ") => "a table".to_owned(),
-        other => other.to_owned(),
-    }
 }
 
 #[cfg(test)]

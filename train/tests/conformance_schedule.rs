@@ -10,6 +10,7 @@ use neo_train::schedule::{MegatronWsd, Schedule};
 const RELATIVE: f64 = 1e-12;
 
 /// The golden folder, or `None` where there is none and none was asked for.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn golden() -> Option<PathBuf> {
     let (folder, asked) = match std::env::var_os("NEO_GOLDEN") {
         Some(folder) => (PathBuf::from(folder), true),
