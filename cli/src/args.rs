@@ -22,6 +22,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Tell what a recipe asks of a machine: parameters, FLOPs, memory, time and tokens
     Plan(commands::plan::Args),
+    /// Train a recipe: all its phases, resumable to the bit
+    Train(commands::train::Args),
+    /// Measure held-out loss and bits per byte
+    Eval(commands::eval::Args),
+    /// Give the log-probability of every token of texts or ids
+    Score(commands::score::Args),
+    /// Continue a text
+    Generate(commands::generate::Args),
     /// Make a Hugging Face folder from a model or a checkpoint
     Export(commands::export::Args),
     /// Make a model folder from a Hugging Face folder, every tensor checked

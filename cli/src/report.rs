@@ -93,6 +93,39 @@ struct Run {
     retention: Option<retention::Retention>,
 }
 
+/// What the template is given.
+#[derive(Serialize)]
+struct Page<'a> {
+    name: &'a str,
+    key_figures: Vec<KeyFigure>,
+    comparison: Option<Table>,
+    charts: Vec<curves::Figure>,
+    retention: Option<&'a retention::Retention>,
+    samples: &'a [Sample],
+    environment: Vec<(&'a String, String)>,
+    recipe: Option<&'a str>,
+    version: &'a str,
+}
+
+/// Label, value and unit.
+type KeyFigure = (String, String, &'static str);
+
+/// The comparison: languages in the head, one line per predictor.
+#[derive(Serialize)]
+struct Table {
+    tokens: String,
+    languages: Vec<String>,
+    rows: Vec<TableLine>,
+}
+
+#[derive(Serialize)]
+struct TableLine {
+    name: String,
+    kind: RowKind,
+    nats: String,
+    cells: Vec<Option<String>>,
+}
+
 impl Run {
     fn read(dir: &Path) -> Result<Self> {
         let metrics_path = dir.join(metrics::FILE_NAME);
@@ -112,7 +145,8 @@ impl Run {
                 Line::Eval(eval) => evals.push(eval),
             }
         }
-        let recipe = recipe_path.exists().then(|| fs_err::read_to_string(&recipe_path)).transpose()?;
+        let recipe =
+            recipe_path.exists().then(|| fs_err::read_to_string(&recipe_path)).transpose()?;
         let table: Option<toml::Table> = recipe.as_deref().and_then(|text| text.parse().ok());
         let named = |key: &str| table.as_ref()?.get(key)?.as_str().map(str::to_owned);
         let folder = dir.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -129,29 +163,24 @@ impl Run {
     }
 
     fn render(&self) -> Result<String> {
-        let mut environment = minijinja::Environment::new();
-        environment.add_template("report.html", include_str!("report.html.j2"))?;
-        let page = environment.get_template("report.html")?;
-        let facts: Vec<(&str, String)> = self
-            .environment
-            .iter()
-            .map(|(key, value)| (key.as_str(), plain(value)))
-            .collect();
-        Ok(page.render(minijinja::context! {
-            name => self.name,
-            key_figures => self.key_figures(),
-            charts => curves::draw(&self.steps, &self.evals, self.comparison.as_ref()),
-            comparison => self.comparison.as_ref().map(table_of),
-            retention => self.retention,
-            samples => self.samples,
-            recipe => self.recipe,
-            environment => facts,
-            version => env!("CARGO_PKG_VERSION"),
-        })?)
+        let page = Page {
+            name: &self.name,
+            key_figures: self.key_figures(),
+            comparison: self.comparison.as_ref().map(Table::of),
+            charts: curves::draw(&self.steps, &self.evals, self.comparison.as_ref()),
+            retention: self.retention.as_ref(),
+            samples: &self.samples,
+            environment: self.environment.iter().map(|(key, value)| (key, plain(value))).collect(),
+            recipe: self.recipe.as_deref(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let mut templates = minijinja::Environment::new();
+        templates.add_template(FILE_NAME, include_str!("report.html.j2"))?;
+        Ok(templates.get_template(FILE_NAME)?.render(minijinja::Value::from_serialize(&page))?)
     }
 
     /// Label, value and unit of the figures at the top.
-    fn key_figures(&self) -> Vec<(String, String, &'static str)> {
+    fn key_figures(&self) -> Vec<KeyFigure> {
         let mut figures = Vec::new();
         if let Some(last) = self.steps.last() {
             let seconds = self.steps.iter().map(|step| step.step_ms).sum::<f64>() / 1e3;
@@ -174,29 +203,27 @@ impl Run {
     }
 }
 
-/// The comparison as the page's table: languages in the head, one line per predictor.
-fn table_of(comparison: &Comparison) -> minijinja::Value {
-    let languages: Vec<&String> =
-        comparison.rows.first().map(|row| row.bits_per_byte.keys().collect()).unwrap_or_default();
-    let rows: Vec<_> = comparison
-        .rows
-        .iter()
-        .map(|row| {
+impl Table {
+    fn of(comparison: &Comparison) -> Self {
+        let first = comparison.rows.first();
+        let languages: Vec<&String> =
+            first.map(|row| row.bits_per_byte.keys().collect()).unwrap_or_default();
+        let line = |row: &ComparisonRow| {
             let cell = |language: &&String| {
                 row.bits_per_byte.get(*language).map(|value| format!("{value:.3}"))
             };
-            minijinja::context! {
-                name => row.name,
-                kind => row.kind,
-                nats => format!("{:.3}", row.nats_per_token),
-                cells => languages.iter().map(cell).collect::<Vec<_>>(),
+            TableLine {
+                name: row.name.clone(),
+                kind: row.kind,
+                nats: format!("{:.3}", row.nats_per_token),
+                cells: languages.iter().map(cell).collect(),
             }
-        })
-        .collect();
-    minijinja::context! {
-        languages => languages.iter().map(|name| language_name(name)).collect::<Vec<_>>(),
-        tokens => short(comparison.held_out_tokens as f64),
-        rows => rows,
+        };
+        Self {
+            tokens: short(comparison.held_out_tokens as f64),
+            rows: comparison.rows.iter().map(line).collect(),
+            languages: languages.iter().map(|name| language_name(name).to_owned()).collect(),
+        }
     }
 }
 
@@ -227,9 +254,7 @@ fn duration(seconds: f64) -> String {
 fn plain(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Array(items) => {
-            items.iter().map(plain).collect::<Vec<_>>().join(", ")
-        }
+        serde_json::Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
 }
@@ -240,7 +265,8 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         return Ok(None);
     }
     let bytes = fs_err::read(path)?;
-    let content = serde_json::from_slice(&bytes)
-        .with_context(|| format!("`{}` is not what a run folder holds under this name", path.display()))?;
+    let content = serde_json::from_slice(&bytes).with_context(|| {
+        format!("`{}` is not what a run folder holds under this name", path.display())
+    })?;
     Ok(Some(content))
 }

@@ -186,8 +186,10 @@ struct Plot {
 impl Plot {
     fn of(chart: &Chart) -> Option<Self> {
         let is_log = chart.scale == Scale::Log;
-        let drawable = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (!is_log || y > 0.0);
-        let points = || chart.series.iter().flat_map(|series| &series.points).filter(|p| drawable(p));
+        let drawable =
+            |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (!is_log || y > 0.0);
+        let points =
+            || chart.series.iter().flat_map(|series| &series.points).filter(|p| drawable(p));
         let x_range = range(points().map(|p| p.0))?;
         let levels = chart.levels.iter().map(|level| level.y).filter(|&y| drawable(&(0.0, y)));
         let y_range = padded(range(points().map(|p| p.1).chain(levels))?, chart.scale);
@@ -244,7 +246,8 @@ pub(crate) fn smoothed(points: &[(f64, f64)], window: f64) -> Vec<(f64, f64)> {
 }
 
 fn draw_series(series: &Series, plot: &Plot, svg: &mut String) {
-    let finite = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite() && (!plot.is_log || p.1 > 0.0);
+    let finite =
+        |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite() && (!plot.is_log || p.1 > 0.0);
     let points: Vec<(f64, f64)> = series.points.iter().filter(finite).copied().collect();
     let points = thinned(&points);
     let mut path = String::new();
@@ -257,7 +260,11 @@ fn draw_series(series: &Series, plot: &Plot, svg: &mut String) {
     if series.stroke == Stroke::Dotted {
         for &(x, y) in &points {
             let (x, y) = (plot.x(x), plot.y(y));
-            let _ = write!(svg, "<circle class=\"dot c{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>", series.colour);
+            let _ = write!(
+                svg,
+                "<circle class=\"dot c{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>",
+                series.colour
+            );
         }
     }
 }
@@ -353,7 +360,13 @@ pub(crate) fn short(value: f64) -> String {
         _ => (value, ""),
     };
     if size > 0.0 && size < 1e-3 {
-        return format!("{value:e}").split('e').collect::<Vec<_>>().join("e").chars().take(9).collect();
+        return format!("{value:e}")
+            .split('e')
+            .collect::<Vec<_>>()
+            .join("e")
+            .chars()
+            .take(9)
+            .collect();
     }
     let digits = match scaled.abs() {
         size if size >= 100.0 => 0,

@@ -59,7 +59,12 @@ fn loss(
         size: WIDE,
         scale: Scale::Log,
         series: vec![
-            Series { name: String::new(), points: points.clone(), stroke: Stroke::Faint, colour: 0 },
+            Series {
+                name: String::new(),
+                points: points.clone(),
+                stroke: Stroke::Faint,
+                colour: 0,
+            },
             Series {
                 name: String::new(),
                 points: smoothed(&points, window),
@@ -97,7 +102,11 @@ fn bits_per_byte(
         let name = language_name(language).to_owned();
         series.push(Series { name, points, stroke: Stroke::Dotted, colour });
     }
-    let note = if levels.is_empty() { "lower is better" } else { "dashed: what the text's own entropy allows" };
+    let note = if levels.is_empty() {
+        "lower is better"
+    } else {
+        "dashed: what the text's own entropy allows"
+    };
     let svg = Chart {
         title: "held-out bits per byte by step",
         x_label: "step",
