@@ -1,6 +1,7 @@
 //! The tokens of a step: ids, loss mask and document starts of a batch of sequences.
 //!
-//! Made by the loader, cut into micro-batches by the training loop, brought to a device by the model.
+//! Made by the loader, cut into micro-batches by the training loop, brought to a device by the
+//! model.
 
 use std::ops::Range;
 
@@ -11,16 +12,19 @@ pub struct TokenBatch {
     pub n_sequences: usize,
     /// Inputs per row.
     pub seq_len: usize,
-    /// `[n_sequences, seq_len + 1]`: inputs are all but the last of a row, targets all but the first.
+    /// `[n_sequences, seq_len + 1]`: inputs are all but the last of a row, targets all but the
+    /// first.
     pub ids: Vec<u32>,
-    /// `[n_sequences, seq_len]`: 0 where the input is EOD (a document's first token is no target), else 1.
+    /// `[n_sequences, seq_len]`: 0 where the input is EOD (a document's first token is no target),
+    /// else 1.
     pub loss_mask: Vec<f32>,
     /// `[n_sequences, seq_len]`: index in the row at which the input's own document starts.
     pub document_start: Vec<u32>,
 }
 
 impl TokenBatch {
-    /// Derives mask and document starts from the ids, as `eod_id` ends documents (and belongs to the one it ends).
+    /// Derives mask and document starts from the ids, as `eod_id` ends documents (and belongs to
+    /// the one it ends).
     ///
     /// # Shapes
     /// - `ids`: `[n_sequences, seq_len + 1]`

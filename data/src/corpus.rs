@@ -1,10 +1,11 @@
 //! A corpus: one folder with `corpus.json`, the token shards it lists and the tokenizer's files.
 //!
-//! Written by the tokenize stage through `CorpusWriter`, opened by the loader and by evaluation. A source (the key of
-//! mixture weights) may have several entries: one per language, split and shard. What the shards' bytes mean is told
-//! in `shard.rs`.
+//! Written by the tokenize stage through `CorpusWriter`, opened by the loader and by evaluation. A
+//! source (the key of mixture weights) may have several entries: one per language, split and shard.
+//! What the shards' bytes mean is told in `shard.rs`.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,8 @@ pub struct SourceEntry {
     pub utf8_bytes: u64,
     /// `Shard::checksum`.
     pub sha256: String,
-    /// Sum of the documents' own entropy in nats, where a generator states it for every one of them.
+    /// Sum of the documents' own entropy in nats, where a generator states it for every one of
+    /// them.
     pub meta_nats: Option<f64>,
 }
 
@@ -216,12 +218,21 @@ struct OpenShard {
 }
 
 impl CorpusWriter {
-    /// Starts a corpus in `dir`, which is made when missing. The tokenizer's files are the caller's to save there.
+    /// Starts a corpus in `dir`, which is made when missing; an older `corpus.json` there is
+    /// removed, since its shards are about to be replaced. The tokenizer's files are the caller's
+    /// to save there.
     ///
     /// # Errors
     /// A folder that cannot be made.
     pub fn create(dir: &Path, vocabulary: Vocabulary) -> Result<Self> {
         fs_err::create_dir_all(dir).map_err(Error::io(dir))?;
+        let manifest = dir.join(MANIFEST);
+        match fs_err::remove_file(&manifest) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(&manifest)(error));
+            }
+            _ => {}
+        }
         Ok(Self {
             dir: dir.to_owned(),
             vocabulary,
@@ -231,8 +242,8 @@ impl CorpusWriter {
         })
     }
 
-    /// Appends a document: its ids, which must end with EOD, the UTF-8 bytes of its text, and its own entropy in
-    /// nats where the generator states it.
+    /// Appends a document: its ids, which must end with EOD, the UTF-8 bytes of its text, and its
+    /// own entropy in nats where the generator states it.
     ///
     /// # Errors
     /// Ids that are outside the vocabulary or do not end with EOD, or a failed write.
@@ -460,6 +471,16 @@ mod tests {
         fs_err::write(&path, bytes).unwrap();
         let message = Corpus::open(dir.path()).unwrap().verify().unwrap_err().to_string();
         assert!(message.contains("web-en-train-000.idx`: SHA-256 is"), "{message}");
+    }
+
+    #[test]
+    fn a_corpus_that_is_being_rewritten_does_not_open() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path());
+        drop(CorpusWriter::create(dir.path(), vocabulary()).unwrap());
+        assert!(matches!(Corpus::open(dir.path()), Err(Error::Io { .. })));
+        write(dir.path());
+        Corpus::open(dir.path()).unwrap();
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Loader: the batch of any step, computed from the corpus, the seed and the step alone.
 //!
-//! It has no position, so resuming, restarting and splitting into micro-batches cannot change what is trained on.
-//! `order.rs` and `megatron.rs` decide which sample comes when; this file reads its tokens. A sample is `seq_len + 1`
-//! consecutive tokens of a source; neighbouring samples share one, which is a target of the one and an input of the
-//! other.
+//! It has no position, so resuming, restarting and splitting into micro-batches cannot change what
+//! is trained on. `order.rs` and `megatron.rs` decide which sample comes when; this file reads its
+//! tokens. A sample is `seq_len + 1` consecutive tokens of a source; neighbouring samples share
+//! one, which is a target of the one and an input of the other.
 
 use std::fmt;
 use std::ops::Range;
@@ -80,7 +80,8 @@ impl Loader {
     /// Prepares an order over a corpus. Order `Neo` costs nothing, `Megatron` builds its tables.
     ///
     /// # Errors
-    /// A mixture that does not fit the corpus, sizes that make no batch, or a source too short for one sample.
+    /// A mixture that does not fit the corpus, sizes that make no batch, or a source too short for
+    /// one sample.
     pub fn new(corpus: Arc<Corpus>, settings: LoaderSettings) -> Result<Self> {
         let LoaderSettings { mixture, seed, seq_len, batch_sequences, order } = settings;
         check_sizes(seq_len, batch_sequences)?;
@@ -214,8 +215,8 @@ impl Sampler {
         };
         let mut sources = Vec::new();
         for ((stream, share), &drawn) in streams.iter().zip(shares).zip(blend.totals()) {
-            // Megatron asks for half a percent more when it blends. In short runs this can be less than it draws,
-            // and it stops there; we ask for what is drawn.
+            // Megatron asks for half a percent more when it blends. In short runs this can be less
+            // than it draws, and it stops there; we ask for what is drawn.
             let with_margin = (total_samples as f64 * share * 1.005).ceil() as u64;
             let source = order(stream, if streams.len() > 1 { with_margin } else { drawn })?;
             sources.push(if source.n_samples() < drawn { order(stream, drawn)? } else { source });
@@ -298,8 +299,9 @@ mod tests {
             let tokens = tokens_of(&distinct(&sizes, 0));
             prop_assume!(tokens.len() > seq_len);
             let n_samples = (tokens.len() - 1) / seq_len;
-            let loader = Loader::new(corpus, settings(&[1.0], seed, seq_len, n_samples, Order::Neo)).unwrap();
-            let batch = loader.batch(epoch).unwrap(); // n_samples a step: a step is an epoch
+            // With that many sequences a step, a step is an epoch.
+            let settings = settings(&[1.0], seed, seq_len, n_samples, Order::Neo);
+            let batch = Loader::new(corpus, settings).unwrap().batch(epoch).unwrap();
             let mut rows: Vec<&[u32]> = batch.ids.chunks(seq_len + 1).collect();
             let mut expected: Vec<&[u32]> = tokens.windows(seq_len + 1).step_by(seq_len).collect();
             rows.sort_unstable();
@@ -309,7 +311,11 @@ mod tests {
 
         #[test]
         fn batches_depend_on_nothing_but_settings_and_step(
-            rounds in vec(0.01f64..4.0, 2), seed: u64, step in 0u64..1 << 40, batch in 1usize..9, split in 0usize..9,
+            rounds in vec(0.01f64..4.0, 2),
+            seed: u64,
+            step in 0u64..1 << 40,
+            batch in 1usize..9,
+            split in 0usize..9,
         ) {
             let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
             let loaders = dirs.each_ref().map(|dir| {
@@ -323,7 +329,8 @@ mod tests {
             let parts = [found.rows(0..split), found.rows(split..batch)];
             prop_assert_eq!(parts.map(|part| part.ids).concat(), found.ids.clone());
             // A batch of one at a time gives the same global stream.
-            let single = Loader::new(loaders[0].corpus.clone(), settings(&rounds, seed, 16, 1, Order::Neo)).unwrap();
+            let one_each = settings(&rounds, seed, 16, 1, Order::Neo);
+            let single = Loader::new(loaders[0].corpus.clone(), one_each).unwrap();
             for row in 0..batch {
                 let alone = single.batch(step * batch as u64 + row as u64).unwrap();
                 prop_assert_eq!(alone, found.rows(row..row + 1));
@@ -331,16 +338,20 @@ mod tests {
         }
 
         #[test]
-        fn megatron_draws_every_sample_of_the_run(sizes in vec(0usize..40, 1..9), seed in 0u64..9, total in 1u64..70) {
+        fn megatron_draws_every_sample_of_the_run(
+            sizes in vec(0usize..40, 1..9), seed in 0u64..9, total in 1u64..70,
+        ) {
             let dir = tempfile::tempdir().unwrap();
             prop_assume!(tokens_of(&distinct(&sizes, 0)).len() > 5);
-            let order = Order::Megatron { total_samples: total, documents: DocumentOrder::Shuffled };
-            let loader = Loader::new(corpus(&dir, &sizes), settings(&[1.0, 0.7], seed, 5, 1, order)).unwrap();
+            let documents = DocumentOrder::Shuffled;
+            let order = Order::Megatron { total_samples: total, documents };
+            let settings = settings(&[1.0, 0.7], seed, 5, 1, order);
+            let loader = Loader::new(corpus(&dir, &sizes), settings).unwrap();
             for step in 0..total {
                 prop_assert_eq!(loader.batch(step).unwrap().ids.len(), 6);
             }
             let message = loader.batch(total).unwrap_err().to_string();
-            prop_assert_eq!(message, format!("step {total} is beyond the samples the data order was made for"));
+            prop_assert!(message.starts_with(&format!("step {total} is beyond")), "{}", message);
         }
     }
 

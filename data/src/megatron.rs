@@ -1,8 +1,10 @@
-//! The data order of Megatron-Core 0.4 (`gpt_dataset.py`, `helpers.cpp`), which MAP-Neo trained with.
+//! The data order of Megatron-Core 0.4 (`gpt_dataset.py`, `helpers.cpp`), which MAP-Neo trained
+//! with.
 //!
-//! Exact to the sample, with numpy's legacy generator: the documents of as many epochs as are needed lie one after the
-//! other, are cut into samples, and the samples are shuffled; sources are interleaved greedily. Unlike `order.rs` it
-//! needs the number of samples of the whole run and keeps tables as long as the run.
+//! Exact to the sample, with numpy's legacy generator: the documents of as many epochs as are
+//! needed lie one after the other, are cut into samples, and the samples are shuffled; sources are
+//! interleaved greedily. Unlike `order.rs` it needs the number of samples of the whole run and
+//! keeps tables as long as the run.
 
 use std::ops::Range;
 
@@ -13,7 +15,8 @@ use crate::{Error, Result};
 pub enum DocumentOrder {
     /// As they lie in the shards.
     Stored,
-    /// Shuffled, over all epochs at once or, with a separate final epoch, over the others and the final one.
+    /// Shuffled, over all epochs at once or, with a separate final epoch, over the others and the
+    /// final one.
     Shuffled,
 }
 
@@ -35,10 +38,12 @@ pub struct GptOrder {
 impl GptOrder {
     /// Lays out a source so that it gives at least `wanted` samples of `seq_len + 1` tokens.
     ///
-    /// `document_offsets` are the first tokens of the documents, and at the end the number of tokens.
+    /// `document_offsets` are the first tokens of the documents, and at the end the number of
+    /// tokens.
     ///
     /// # Errors
-    /// A source without tokens, a seed above 32 bits, or more samples or documents than 32-bit tables hold.
+    /// A source without tokens, a seed above 32 bits, or more samples or documents than 32-bit
+    /// tables hold.
     pub fn new(
         document_offsets: Vec<u64>,
         seq_len: usize,
@@ -127,7 +132,8 @@ impl GptOrder {
         (position, token - self.string_offsets[position])
     }
 
-    /// Token ranges of the source that make the sample drawn as number `drawn`; `None` past the last.
+    /// Token ranges of the source that make the sample drawn as number `drawn`; `None` past the
+    /// last.
     pub fn pieces(&self, drawn: u64) -> Option<Vec<Range<u64>>> {
         let sample = *self.shuffle_index.get(usize::try_from(drawn).ok()?)?;
         let (mut position, mut offset) = self.sample_start(u64::from(sample));
@@ -181,8 +187,8 @@ fn string_offsets(document_offsets: &[u64], document_index: &[u32]) -> Vec<u64> 
 
 /// Greedy interleaving of sources, `build_blending_indices` in Megatron.
 ///
-/// Sample `i` goes to the source that is furthest behind `weight * max(i, 1)`, the first of equals. What each source has
-/// got is kept for every 1024th sample only; the rest is replayed.
+/// Sample `i` goes to the source that is furthest behind `weight * max(i, 1)`, the first of equals.
+/// What each source has got is kept for every 1024th sample only; the rest is replayed.
 #[derive(Clone, Debug)]
 pub struct Blend {
     weights: Vec<f64>,
@@ -325,7 +331,8 @@ mod tests {
 
     #[test]
     fn the_generator_equals_numpy() {
-        // numpy: RandomState(5489).randint(0, 2**32, 3, dtype=uint32), its 10,000th as the C++ standard states it
+        // numpy: RandomState(5489).randint(0, 2**32, 3, dtype=uint32), its 10,000th as the C++
+        // standard states it
         let mut random = Mt19937::new(5489).unwrap();
         assert_eq!([random.next(), random.next()], [3_499_211_612, 581_869_302]);
         let last = (2..10_000).map(|_| random.next()).last();
@@ -342,7 +349,8 @@ mod tests {
         assert_eq!(items, [8, 1, 5, 0, 7, 2, 9, 4, 3, 6]);
         random.shuffle(&mut items);
         assert_eq!(items, [8, 1, 3, 2, 0, 7, 4, 6, 9, 5]);
-        // numpy: x = arange(70000, dtype=uint32); RandomState(7).shuffle(x); (x * arange(70000)).sum()
+        // numpy: x = arange(70000, dtype=uint32); RandomState(7).shuffle(x); (x *
+        // arange(70000)).sum()
         let mut items: Vec<u32> = (0..70_000).collect();
         Mt19937::new(7).unwrap().shuffle(&mut items);
         let sum: u64 = items.iter().zip(0u64..).map(|(item, i)| u64::from(*item) * i).sum();

@@ -1,7 +1,8 @@
-//! Mixture: how often each source of a corpus is repeated in a training phase, and the shares that follow.
+//! Mixture: how often each source of a corpus is repeated in a training phase, and the shares that
+//! follow.
 //!
-//! As in MAP-Neo, a source's share of the sampled tokens is proportional to its tokens times its repetition ("0.5",
-//! "1", "2" rounds). Which sample comes when is the loader's business.
+//! As in MAP-Neo, a source's share of the sampled tokens is proportional to its tokens times its
+//! repetition ("0.5", "1", "2" rounds). Which sample comes when is the loader's business.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,8 @@ pub struct SourceShare {
 /// The sources with a repetition above 0, by name.
 ///
 /// # Errors
-/// An unknown name (with the nearest known one), a repetition that is no number of rounds, or nothing to sample.
+/// An unknown name (with the nearest known one), a repetition that is no number of rounds, or
+/// nothing to sample.
 pub fn shares(corpus: &Corpus, mixture: &Mixture) -> Result<Vec<SourceShare>> {
     let tokens = training_tokens(corpus);
     let mut shares = Vec::new();

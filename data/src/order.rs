@@ -1,14 +1,18 @@
-//! Our data order: which sample of which source comes when, computed for any single sample in constant time.
+//! Our data order: which sample of which source comes when, computed for any single sample in
+//! constant time.
 //!
-//! Pure arithmetic on a key and counts, so that nothing is stored per sample and trillions of tokens cost nothing.
-//! The loader turns the answers into tokens. Changing anything here changes the order of every run: raise `DOMAIN`.
+//! Pure arithmetic on a key and counts, so that nothing is stored per sample and trillions of
+//! tokens cost nothing. The loader turns the answers into tokens. Changing anything here changes
+//! the order of every run: raise `DOMAIN`.
 
 use sha2::{Digest, Sha256};
 
 const DOMAIN: &str = "neo data order 1";
-/// Rounds of the Feistel network; 4 make it a permutation that looks random, the rest is for tiny domains.
+/// Rounds of the Feistel network; 4 make it a permutation that looks random, the rest is for tiny
+/// domains.
 const ROUNDS: u64 = 8;
-/// The weights of one mixture are integers that sum to about this, so that shares are exact arithmetic.
+/// The weights of one mixture are integers that sum to about this, so that shares are exact
+/// arithmetic.
 const WEIGHT_SCALE: f64 = (1u64 << 53) as f64;
 
 /// Where all randomness of one order comes from.
@@ -34,8 +38,9 @@ impl Key {
         Self(std::array::from_fn(|i| u64::from_le_bytes(words[i])))
     }
 
-    /// Image of `index` under a permutation of `0..size`: a Feistel network on the next even number of bits,
-    /// applied until the value is in range again (cycle walking; 4 times at most on average).
+    /// Image of `index` under a permutation of `0..size`: a Feistel network on the next even number
+    /// of bits, applied until the value is in range again (cycle walking; 4 times at most on
+    /// average).
     pub(crate) fn permute(&self, size: u64, index: u64) -> u64 {
         debug_assert!(index < size, "index {index} of {size}");
         let half_bits = (u64::BITS - (size - 1).leading_zeros()).div_ceil(2).max(1);
@@ -55,7 +60,8 @@ impl Key {
     }
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): every input bit reaches every output bit.
+/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): every input bit reaches every output
+/// bit.
 fn mix(mut value: u64) -> u64 {
     value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -64,9 +70,9 @@ fn mix(mut value: u64) -> u64 {
 
 /// Distributes the samples of the global stream over the sources by weight.
 ///
-/// The samples so far are split in two between the heavier and the lighter sources, each part again, down to one
-/// source, every part rounded. What a source has got is so never more than 1.5 samples away from its share, at any
-/// sample, and its samples come in their own order.
+/// The samples so far are split in two between the heavier and the lighter sources, each part
+/// again, down to one source, every part rounded. What a source has got is so never more than 1.5
+/// samples away from its share, at any sample, and its samples come in their own order.
 #[derive(Clone, Debug)]
 pub(crate) struct Interleaving {
     /// Sources and integer weights, heaviest first.
@@ -82,7 +88,8 @@ impl Interleaving {
         Self { sources }
     }
 
-    /// Source of a sample of the global stream, and which of that source's samples it is, counted from 0.
+    /// Source of a sample of the global stream, and which of that source's samples it is, counted
+    /// from 0.
     pub(crate) fn locate(&self, sample: u64) -> (usize, u64) {
         let mut before = sample; // what the sources still in question have got before this sample
         let mut sources = &self.sources[..];
@@ -99,7 +106,8 @@ impl Interleaving {
     }
 }
 
-/// How many of the sources, heaviest first, come nearest to half of their weight; at least one, not all.
+/// How many of the sources, heaviest first, come nearest to half of their weight; at least one, not
+/// all.
 fn half(sources: &[(usize, u64)]) -> usize {
     let total = weight(sources);
     let (mut heavy, mut cut) = (sources[0].1, 1);
@@ -145,7 +153,8 @@ mod tests {
             prop_assert!(Key::new("corpus", seed).permute(size, index) < size);
         }
 
-        /// Every source's samples come in order without gap, and at any sample in the promised number.
+        /// Every source's samples come in order without gap, and at any sample in the promised
+        /// number.
         #[test]
         fn shares_are_met_at_every_sample(
             weights in vec(1e-6f64..1.0, 1..12),

@@ -1,12 +1,12 @@
 //! Token shards: the ids of many documents in one file, memory-mapped.
 //!
-//! Written by the tokenize stage, read by the loader, by held-out evaluation and by n-gram models. Which shards
-//! make a corpus is `corpus.rs`'s business, what their tokens mean the tokenizer's.
+//! Written by the tokenize stage, read by the loader, by held-out evaluation and by n-gram models.
+//! Which shards make a corpus is `corpus.rs`'s business, what their tokens mean the tokenizer's.
 //!
 //! # Format, version 1 (all numbers little-endian)
 //!
-//! `NAME.bin`: the ids of all documents, one after the other, 2 or 4 bytes each, nothing else. By convention of
-//! the tokenize stage every document ends with the EOD id.
+//! `NAME.bin`: the ids of all documents, one after the other, 2 or 4 bytes each, nothing else. By
+//! convention of the tokenize stage every document ends with the EOD id.
 //!
 //! `NAME.idx`:
 //!
@@ -19,7 +19,7 @@
 //! | 48..56 | u64 vocabulary size; every id is below it |
 //! | 56..64 | u64 number of documents `n` |
 //! | 64..72 | u64 number of tokens |
-//! | then | u64 `[n + 1]` where each document starts, in tokens: first 0, never falling, last the number of tokens |
+//! | then | u64 `[n + 1]` first token of each document, never falling; then the number of tokens |
 //! | then | u64 `[n]` UTF-8 bytes of each document's text |
 //!
 //! The checksum of a shard is the SHA-256 of `NAME.bin` followed by `NAME.idx`.
@@ -60,10 +60,12 @@ struct Header {
 }
 
 impl Shard {
-    /// Opens `stem.bin` and `stem.idx` and checks header, lengths and document offsets, not the ids.
+    /// Opens `stem.bin` and `stem.idx` and checks header, lengths and document offsets, not the
+    /// ids.
     ///
     /// # Errors
-    /// A missing file, or content that is not a shard of this version, of the vocabulary `vocab_hash` where given.
+    /// A missing file, or content that is not a shard of this version, of the vocabulary
+    /// `vocab_hash` where given.
     pub fn open(stem: &Path, vocab_hash: Option<&str>) -> Result<Self> {
         let (bin_path, idx_path) = (with_suffix(stem, ".bin"), with_suffix(stem, ".idx"));
         let index = Bytes::map(&idx_path)?;
@@ -266,7 +268,8 @@ pub struct ShardWriter {
 }
 
 impl ShardWriter {
-    /// Starts `stem.bin` and `stem.idx` for ids below `vocab_size` of the vocabulary `vocab_hash` (hex SHA-256).
+    /// Starts `stem.bin` and `stem.idx` for ids below `vocab_size` of the vocabulary `vocab_hash`
+    /// (hex SHA-256).
     ///
     /// # Errors
     /// A hash that is none, or a file that cannot be made.
@@ -394,7 +397,8 @@ impl PendingFile {
 impl Drop for PendingFile {
     fn drop(&mut self) {
         if self.file.take().is_some() {
-            // Best effort: a stray partial file does no harm and the first error is the one to report.
+            // Best effort: a stray partial file does no harm and the first error is the one to
+            // report.
             let _ = fs_err::remove_file(&self.partial);
         }
     }
@@ -415,8 +419,9 @@ impl Bytes {
         if metadata.len() == 0 {
             return Ok(Self(None));
         }
-        // SAFETY: shards are written aside and renamed when complete, and never changed afterwards; a file that
-        // is truncated by somebody else while mapped is the one case this relies on not happening.
+        // SAFETY: shards are written aside and renamed when complete, and never changed afterwards;
+        // a file that is truncated by somebody else while mapped is the one case this relies on not
+        // happening.
         let map = unsafe { Mmap::map(file.file()) }.map_err(Error::io(path))?;
         Ok(Self(Some(map)))
     }
@@ -516,7 +521,8 @@ mod tests {
             prop_assert_eq!(summary.tokens, documents.concat().len() as u64);
             prop_assert_eq!(summary.utf8_bytes, 3 * summary.tokens);
             prop_assert_eq!(&summary.sha256, &shard.checksum());
-            prop_assert_eq!(shard.ids.len() as u64, summary.tokens * if vocab_size > 65_536 { 4 } else { 2 });
+            let id_bytes = if vocab_size > 65_536 { 4 } else { 2 };
+            prop_assert_eq!(shard.ids.len() as u64, summary.tokens * id_bytes);
             for (i, document) in documents.iter().enumerate() {
                 prop_assert_eq!(&shard.document(i).unwrap(), document);
                 prop_assert_eq!(shard.utf8_bytes(i), 3 * document.len() as u64);

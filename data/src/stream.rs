@@ -1,6 +1,8 @@
-//! The training documents of one source as one long row of tokens, over however many shards they lie in.
+//! The training documents of one source as one long row of tokens, over however many shards they
+//! lie in.
 //!
-//! Between the corpus and the data orders: an order names token ranges of a stream, this file reads them.
+//! Between the corpus and the data orders: an order names token ranges of a stream, this file reads
+//! them.
 
 use crate::Result;
 use crate::corpus::{Corpus, Split};

@@ -1,6 +1,8 @@
-//! Megatron's data order against `train/data_order.json` of the golden folder, case by case, through the loader.
+//! Megatron's data order against `train/data_order.json` of the golden folder, case by case,
+//! through the loader.
 //!
-//! The folder is `NEO_GOLDEN`, or `../shared/data/golden` beside the workspace; without it the test says so and passes.
+//! The folder is `NEO_GOLDEN`, or `../shared/data/golden` beside the workspace; without it the test
+//! says so and passes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -2,10 +2,12 @@
 
 mod error;
 pub mod held_out;
+pub mod ngram;
 pub mod perplexity;
 
 pub use error::Error;
 pub use held_out::HeldOut;
+pub use ngram::NgramModel;
 
 /// Result of every fallible call of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,9 +1,10 @@
 //! N-gram models: what counting alone reaches on the same tokens, for comparison with a network.
 //!
-//! Interpolated modified Kneser-Ney (Chen and Goodman 1999), ending in a uniform distribution over the vocabulary. Fitted
-//! on the training split, measured on held-out documents by the protocol of `held_out.rs`. Counting is sorting: 20
-//! million tokens of a 64,000-piece vocabulary fit in 2 GiB at order 5. Unlike the network's, contexts are not
-//! cut at windows, which favours the n-gram a little.
+//! Interpolated modified Kneser-Ney (Chen and Goodman 1999), ending in a uniform distribution over
+//! the vocabulary. Fitted on the training split, measured on held-out documents by the protocol of
+//! `held_out.rs`. Counting is sorting: 20 million tokens of a 64,000-piece vocabulary fit in 2 GiB
+//! at order 5. Unlike the network's, contexts are not cut at windows, which favours the n-gram a
+//! little.
 
 use neo_data::{
     corpus::{Corpus, Split},
@@ -67,10 +68,12 @@ impl NgramModel {
         counter.into_model()
     }
 
-    /// Fits a model on the training documents of the sources that a mixture samples, each document once.
+    /// Fits a model on the training documents of the sources that a mixture samples, each document
+    /// once.
     ///
     /// # Errors
-    /// A mixture that does not fit the corpus, a shard that cannot be read, or more than counting can hold.
+    /// A mixture that does not fit the corpus, a shard that cannot be read, or more than counting
+    /// can hold.
     pub fn fit_corpus(order: usize, corpus: &Corpus, mixture: &Mixture) -> Result<Self> {
         let manifest = corpus.manifest();
         let sampled = mixture::shares(corpus, mixture)?;
@@ -98,7 +101,8 @@ impl NgramModel {
 
     /// Surprise in nats at `token` after `context`, oldest first.
     ///
-    /// The context is the document from its start (the EOD before it included), or at least the last `order - 1` tokens.
+    /// The context is the document from its start (the EOD before it included), or at least the
+    /// last `order - 1` tokens.
     pub fn nats(&self, context: &[u32], token: u32) -> f64 {
         -self.probability(context, token).ln()
     }
@@ -143,7 +147,8 @@ impl NgramModel {
 }
 
 impl Level {
-    /// Probability of a token after a context, given the one after the shorter context (eq. 24 of the paper).
+    /// Probability of a token after a context, given the one after the shorter context (eq. 24 of
+    /// the paper).
     fn interpolate(&self, context: usize, token: u32, shorter: f64) -> f64 {
         let Context { successors, total, backoff, .. } = self.contexts[context];
         let end = self.contexts[context + 1].successors;
@@ -163,7 +168,8 @@ fn discount(discounts: &[f64; 3], count: u32) -> f64 {
     discounts[count.clamp(1, 3) as usize - 1]
 }
 
-/// Collects n-grams, each packed into a number: context from the nearest token on, then the token itself.
+/// Collects n-grams, each packed into a number: context from the nearest token on, then the token
+/// itself.
 #[derive(Debug)]
 struct Counter {
     order: usize,
@@ -216,7 +222,8 @@ impl Counter {
             levels.push(level);
             let mask = (1 << bits) - 1;
             for ngram in &mut ngrams {
-                *ngram = (*ngram >> bits >> bits) << bits | *ngram & mask; // without the farthest token
+                // The farthest token goes, the context without it and the token itself stay.
+                *ngram = (*ngram >> bits >> bits) << bits | *ngram & mask;
             }
         }
         levels.reverse();
@@ -226,8 +233,8 @@ impl Counter {
 
 /// Turns sorted n-grams into a level and leaves each of them once.
 ///
-/// `children[i]` is where the extensions of the `i`-th context begin in the level above (empty for the top level);
-/// the second result is that list for the level below.
+/// `children[i]` is where the extensions of the `i`-th context begin in the level above (empty for
+/// the top level); the second result is that list for the level below.
 fn build_level(ngrams: &mut Vec<u128>, bits: u32, children: &[u32]) -> (Level, Vec<u32>) {
     let mask = (1u128 << bits) - 1;
     let (mut contexts, mut successors): (Vec<Context>, Vec<Successor>) = (Vec::new(), Vec::new());
@@ -285,7 +292,8 @@ impl Level {
     }
 }
 
-/// The discounts that the counts of counts ask for (eq. 26 of the paper), or middling ones for too little text.
+/// The discounts that the counts of counts ask for (eq. 26 of the paper), or middling ones for too
+/// little text.
 fn discounts(successors: &[Successor]) -> [f64; 3] {
     let mut counts = [0.0f64; 4];
     for successor in successors.iter().filter(|successor| successor.count <= 4) {
@@ -324,7 +332,8 @@ mod tests {
         (0..12).map(document).collect()
     }
 
-    /// The definition, with maps and recursion: counts of every n-gram as lists of tokens, oldest first.
+    /// The definition, with maps and recursion: counts of every n-gram as lists of tokens, oldest
+    /// first.
     struct Naive {
         counts: Vec<BTreeMap<Vec<u32>, u32>>,
     }
@@ -404,10 +413,11 @@ mod tests {
 
     #[test]
     fn a_bigram_by_hand() {
-        // Text "0 1 0 0", twice as a document with nothing else: pairs E0:1, 01:1, 10:1, 00:1, 0E:1. Too few for
-        // estimated discounts, so a count of 1 loses 0.5 and one of 2 loses 1.
+        // One document "0 1 0 0": the pairs E0, 01, 10, 00 and 0E once each. Too few for estimated
+        // discounts, so a count of 1 loses 0.5 and one of 3 loses 1.5.
         let model = NgramModel::fit(2, [[EOD, 0, 1, 0, 0, EOD]], VOCAB).unwrap();
-        // Different tokens before 0: E, 1, 0 (loses 1.5); before 1: 0; before E: 0. Together 5, of which 2.5 are kept.
+        // Different tokens before 0: E, 1, 0; before 1: 0; before E: 0. Of these 5, discounts keep
+        // 1.5, 0.5, 0.5.
         let unigram = |kept: f64| (kept + 2.5 / 6.0) / 5.0;
         let check = |context: u32, token: u32, expected: f64| {
             let found = (-model.nats(&[context], token)).exp();
