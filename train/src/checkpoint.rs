@@ -382,7 +382,7 @@ pub(crate) mod tests {
     fn tensors_that_stop_coming_are_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let mut model = stream(model_tensors(1.0));
-        model.tensors = Box::new(model_tensors(1.0).into_iter().take(4));
+        model.tensors = Box::new(model_tensors(1.0).into_iter().take(4).map(Ok));
         let optimizer = stream(moments());
         let error = Checkpoint::write(dir.path(), &state(1), &config(), None, model, optimizer, 1)
             .unwrap_err();
