@@ -1,8 +1,9 @@
 //! The tokenizer against SentencePiece's own results (`golden/tokenizer/README.md`).
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use neo_data::tokenizer::Tokenizer;
+use neo_data::tokenizer::{Tokenizer, TrainerSettings};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -86,4 +87,82 @@ fn conformance_ids_and_texts_equal_sentence_piece() {
     let (Some(golden), Some(model)) = (golden(), model_path()) else { return };
     let tokenizer = Tokenizer::from_path(&model).unwrap();
     check_records(&tokenizer, &records(&golden));
+}
+
+/// What SentencePiece's own trainer made of the sample.
+#[derive(Deserialize)]
+struct TrainResults {
+    trainer: TrainerRecord,
+    runs: Vec<RunRecord>,
+}
+
+#[derive(Deserialize)]
+struct TrainerRecord {
+    character_coverage: f64,
+    max_sentencepiece_length: usize,
+}
+
+#[derive(Deserialize)]
+struct RunRecord {
+    vocab_size: usize,
+    /// None for the released model, which was not trained on the sample.
+    multi: Option<usize>,
+    heldback: BTreeMap<String, HeldBackRecord>,
+}
+
+#[derive(Deserialize)]
+struct HeldBackRecord {
+    bytes_per_token: f64,
+}
+
+#[derive(Deserialize)]
+struct HeldBackLine {
+    lang: String,
+    text: String,
+}
+
+/// UTF-8 bytes per id by language, one line at a time.
+fn bytes_per_token(tokenizer: &Tokenizer, lines: &[HeldBackLine]) -> BTreeMap<String, f64> {
+    let mut totals: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for line in lines {
+        let (n_bytes, n_ids) = totals.entry(line.lang.clone()).or_default();
+        *n_bytes += line.text.len();
+        *n_ids += tokenizer.encode(&line.text).len();
+    }
+    let ratio = |(n_bytes, n_ids): (usize, usize)| n_bytes as f64 / n_ids as f64;
+    totals.into_iter().map(|(language, totals)| (language, ratio(totals))).collect()
+}
+
+#[test]
+fn conformance_training_comes_close_to_sentence_piece() {
+    let Some(golden) = golden() else { return };
+    let results = fs_err::read_to_string(golden.join("train_results.json")).unwrap();
+    let results: TrainResults = serde_json::from_str(&results).unwrap();
+    let sample = read_zst(&golden.join("train_sample.txt.zst"));
+    let held_back: Vec<HeldBackLine> = read_jsonl(&golden.join("train_heldback.jsonl.zst"));
+    let mut n_runs = 0;
+    for run in results.runs.iter().filter(|run| run.multi.is_some()) {
+        let settings = TrainerSettings {
+            n_pieces: run.vocab_size,
+            character_coverage: results.trainer.character_coverage,
+            max_piece_chars: results.trainer.max_sentencepiece_length,
+        };
+        let tokenizer = Tokenizer::train([&sample], &settings).unwrap();
+        let name = format!("bpe{}_vocab.jsonl.zst", run.vocab_size);
+        let golden_pieces: Vec<(String, f32, String)> = read_jsonl(&golden.join(name));
+        let ours: HashSet<&str> =
+            (0..run.vocab_size as u32).map(|id| tokenizer.piece(id).unwrap()).collect();
+        let n_equal = golden_pieces.iter().filter(|(text, ..)| ours.contains(&**text)).count();
+        let share = n_equal as f64 / golden_pieces.len() as f64;
+        println!("{} pieces: {share:.5} of them equal", run.vocab_size);
+        assert!(share >= 0.99, "{share} of {} pieces are equal", run.vocab_size);
+        let measured = bytes_per_token(&tokenizer, &held_back);
+        for (language, expected) in &run.heldback {
+            let ratio = measured[language] / expected.bytes_per_token;
+            println!("  {language}: {ratio:.5} times SentencePiece's bytes per token");
+            assert!((ratio - 1.0).abs() <= 0.005, "{language}: {ratio}");
+        }
+        n_runs += 1;
+    }
+    assert!(n_runs > 0, "no training run in the results");
 }

@@ -6,6 +6,7 @@
 mod decode;
 mod encode;
 mod sentence_piece;
+mod train;
 mod vocabulary;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use self::decode::Decoder;
 pub use self::decode::TextStream;
 use self::encode::Encoder;
 use self::sentence_piece::ModelProto;
+pub use self::train::TrainerSettings;
 use self::vocabulary::Vocabulary;
 use crate::{Error, Result};
 
@@ -41,6 +43,19 @@ impl Tokenizer {
         let path = if path.is_dir() { &path.join("tokenizer.model") } else { path };
         Self::from_model(ModelProto::read(path)?)
             .map_err(|problem| Error::Malformed { path: path.to_owned(), problem })
+    }
+
+    /// Trains a byte-fallback BPE vocabulary on texts, in the id layout of MAP-Neo.
+    ///
+    /// # Errors
+    /// No text at all, or a vocabulary that is too small for the characters or too large for the
+    /// texts.
+    pub fn train<T: AsRef<str>>(
+        texts: impl IntoIterator<Item = T>,
+        settings: &TrainerSettings,
+    ) -> Result<Self> {
+        let unusable = |problem| Error::Setting(format!("trained vocabulary {problem}"));
+        Self::from_model(train::train(texts, settings)?).map_err(unusable)
     }
 
     fn from_model(model: ModelProto) -> std::result::Result<Self, String> {

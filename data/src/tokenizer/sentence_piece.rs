@@ -196,6 +196,36 @@ impl ModelProto {
         std::fs::write(path, self.encode_to_vec()).map_err(Error::io(path))
     }
 
+    /// A BPE model with byte fallback and the identity normaliser; the rest of `trainer_spec` is
+    /// kept.
+    pub(crate) fn bpe(
+        pieces: Vec<PieceProto>,
+        trainer_spec: TrainerSpec,
+        add_dummy_prefix: bool,
+    ) -> Self {
+        let trainer_spec = TrainerSpec {
+            model_type: Some(ModelType::Bpe as i32),
+            vocab_size: i32::try_from(pieces.len()).ok(),
+            byte_fallback: Some(true),
+            ..trainer_spec
+        };
+        let normalizer_spec = NormalizerSpec {
+            name: Some("identity".to_owned()),
+            precompiled_charsmap: Some(Vec::new()),
+            add_dummy_prefix: Some(add_dummy_prefix),
+            remove_extra_whitespaces: Some(false),
+            escape_whitespaces: Some(true),
+            normalization_rule_tsv: None,
+        };
+        Self {
+            pieces,
+            trainer_spec: Some(trainer_spec),
+            normalizer_spec: Some(normalizer_spec),
+            self_test_data: None,
+            denormalizer_spec: None,
+        }
+    }
+
     /// A model in the id layout of MAP-Neo (map-neo.md 2.3): `<unk>`, `<s>`, `</s>`, the 256 bytes,
     /// `merged` in merge order, `characters`; scores fall by one per piece after the bytes.
     pub(crate) fn in_neo_layout(
@@ -203,41 +233,28 @@ impl ModelProto {
         characters: impl IntoIterator<Item = char>,
         trainer_spec: TrainerSpec,
     ) -> Self {
-        let special = |text: &str, kind| PieceProto {
-            piece: Some(text.to_owned()),
-            score: Some(0.0),
-            r#type: Some(kind as i32),
-        };
         let mut pieces = vec![
-            special("<unk>", PieceKind::Unknown),
-            special("<s>", PieceKind::Control),
-            special("</s>", PieceKind::Control),
+            PieceProto::of_kind("<unk>".to_owned(), PieceKind::Unknown),
+            PieceProto::of_kind("<s>".to_owned(), PieceKind::Control),
+            PieceProto::of_kind("</s>".to_owned(), PieceKind::Control),
         ];
-        pieces.extend((0..=255).map(|byte: u8| special(&byte_piece(byte), PieceKind::Byte)));
+        let byte = |byte: u8| PieceProto::of_kind(byte_piece(byte), PieceKind::Byte);
+        pieces.extend((0..=u8::MAX).map(byte));
         let texts = merged.into_iter().chain(characters.into_iter().map(String::from));
-        pieces.extend(texts.enumerate().map(|(rank, text)| PieceProto {
-            piece: Some(text),
-            score: Some(-(rank as f32)),
-            r#type: None,
-        }));
-        let vocab_size = i32::try_from(pieces.len()).unwrap_or(i32::MAX);
-        Self {
-            pieces,
-            trainer_spec: Some(TrainerSpec {
-                model_type: Some(ModelType::Bpe as i32),
-                vocab_size: Some(vocab_size),
-                byte_fallback: Some(true),
-                ..trainer_spec
-            }),
-            normalizer_spec: Some(NormalizerSpec {
-                name: Some("identity".to_owned()),
-                precompiled_charsmap: Some(Vec::new()),
-                remove_extra_whitespaces: Some(false),
-                ..NormalizerSpec::default()
-            }),
-            self_test_data: None,
-            denormalizer_spec: None,
-        }
+        pieces.extend(texts.enumerate().map(|(rank, text)| PieceProto::normal(text, rank)));
+        Self::bpe(pieces, trainer_spec, true)
+    }
+}
+
+impl PieceProto {
+    /// A piece that text becomes; `rank` counts from 0, the first to be merged.
+    pub(crate) fn normal(text: String, rank: usize) -> Self {
+        Self { piece: Some(text), score: Some(-(rank as f32)), r#type: None }
+    }
+
+    /// A piece that text does not become by merging.
+    pub(crate) fn of_kind(text: String, kind: PieceKind) -> Self {
+        Self { piece: Some(text), score: Some(0.0), r#type: Some(kind as i32) }
     }
 }
 
