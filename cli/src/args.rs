@@ -20,6 +20,8 @@ pub(crate) struct Cli {
 /// The verbs, in the order in which a model comes to be.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Clean documents and make a corpus of token shards, everything counted
+    Data(commands::data::Args),
     /// Tell what a recipe asks of a machine: parameters, FLOPs, memory, time and tokens
     Plan(commands::plan::Args),
     /// Train a recipe: all its phases, resumable to the bit

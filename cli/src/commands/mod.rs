@@ -1,5 +1,6 @@
 //! One file per verb, each only glue: options in, one library called, results out.
 
+pub(crate) mod data;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod export;
@@ -22,6 +23,7 @@ use crate::args::Command;
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     crate::interrupt::end_quietly_on_broken_pipe()?;
     match command {
+        Command::Data(args) => done(data::run(args)),
         Command::Plan(args) => done(plan::run(args)),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => done(eval::run(args)),
