@@ -97,12 +97,14 @@ impl Drop for StagedFolder {
 /// Refuses a destination that holds anything.
 ///
 /// # Errors
-/// When `target` is a file or a folder that is not empty.
+/// When `target` is a file or a folder that is not empty, or cannot be looked at.
 pub fn check_vacant(target: &Path) -> Result<()> {
     match fs::read_dir(target).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
+        Ok(false) => Err(Error::Occupied(target.to_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        _ => Err(Error::Occupied(target.to_owned())),
+        Err(_) if target.exists() => Err(Error::Occupied(target.to_owned())),
+        Err(error) => Err(Error::io(target)(error)),
     }
 }
 
@@ -175,6 +177,8 @@ mod tests {
         staged.commit().unwrap();
         assert_eq!(names(&target), ["b"]);
         assert!(matches!(check_vacant(&target), Err(Error::Occupied(_))));
+        assert!(matches!(check_vacant(&target.join("b")), Err(Error::Occupied(_))));
+        assert!(matches!(check_vacant(&target.join("b/c")), Err(Error::Io { .. })));
         let second = StagedFolder::create(&target).unwrap();
         assert!(matches!(second.commit(), Err(Error::Occupied(_))));
         assert_eq!(names(dir.path()), ["model"]);
