@@ -189,6 +189,8 @@ def kill(process):
 
 
 def kill_at_random(args, recipe, run, log, target_step, chance):
+    """Kills somewhere past `target_step`, and past all that the legs before it have reached."""
+    target_step = max(target_step, last_step(run) + 1)
     process = start(args, recipe, run, log)
     if not wait_until(process, lambda: last_step(run) >= target_step):
         return None
