@@ -176,7 +176,7 @@ impl Run {
         };
         let mut templates = minijinja::Environment::new();
         templates.add_template(FILE_NAME, include_str!("report.html.j2"))?;
-        Ok(templates.get_template(FILE_NAME)?.render(minijinja::Value::from_serialize(&page))?)
+        Ok(templates.get_template(FILE_NAME)?.render(minijinja::value::Serde(&page))?)
     }
 
     /// Label, value and unit of the figures at the top.
@@ -191,12 +191,12 @@ impl Run {
             figures.push(("in".into(), duration(seconds), "of steps"));
             figures.push(("speed".into(), short(median_speed(&self.steps)), "tokens/s, median"));
         }
-        if let Some(last) = self.evals.last() {
-            for (name, value) in &last.eval {
-                if let Some(language) = name.strip_prefix("bpb_") {
-                    let label = format!("held-out {}", language_name(language));
-                    figures.push((label, format!("{value:.3}"), "bits per byte"));
-                }
+        let last = self.evals.last().map(|last| &last.eval);
+        let keys = last.map(|eval| eval.keys().map(String::as_str)).into_iter().flatten();
+        for key in in_reading_order(keys) {
+            if let Some((language, eval)) = key.strip_prefix("bpb_").zip(last) {
+                let label = format!("held-out {}", language_name(language));
+                figures.push((label, format!("{:.3}", eval[key]), "bits per byte"));
             }
         }
         figures
@@ -206,10 +206,10 @@ impl Run {
 impl Table {
     fn of(comparison: &Comparison) -> Self {
         let first = comparison.rows.first();
-        let languages: Vec<&String> =
-            first.map(|row| row.bits_per_byte.keys().collect()).unwrap_or_default();
+        let languages = first.map(|row| row.bits_per_byte.keys().map(String::as_str));
+        let languages = in_reading_order(languages.into_iter().flatten());
         let line = |row: &ComparisonRow| {
-            let cell = |language: &&String| {
+            let cell = |language: &&str| {
                 row.bits_per_byte.get(*language).map(|value| format!("{value:.3}"))
             };
             TableLine {
@@ -225,6 +225,14 @@ impl Table {
             languages: languages.iter().map(|name| language_name(name).to_owned()).collect(),
         }
     }
+}
+
+/// Keys with English and Chinese first, the others by name.
+fn in_reading_order<'a>(keys: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut keys: Vec<&str> = keys.into_iter().collect();
+    let place = |key: &str| ["en", "zh"].iter().position(|last| key.ends_with(last)).unwrap_or(2);
+    keys.sort_by_key(|key| (place(key), *key));
+    keys
 }
 
 /// English name of a language key.

@@ -18,8 +18,6 @@ const LINE_HEIGHT: f64 = 14.0;
 pub(crate) enum Scale {
     /// In proportion, from zero.
     FromZero,
-    /// In proportion, from about the smallest value.
-    Linear,
     /// By the logarithm.
     Log,
 }
@@ -226,23 +224,21 @@ impl Plot {
         let n_ticks = ((self.bottom - self.top) / 45.0).floor().max(2.0);
         match scale {
             Scale::Log => log_ticks(self.y_range, n_ticks),
-            Scale::Linear | Scale::FromZero => linear_ticks(self.y_range, n_ticks),
+            Scale::FromZero => linear_ticks(self.y_range, n_ticks),
         }
     }
 }
 
-/// Exponential moving average with the start-up bias taken out; `window` is its length in points.
-pub(crate) fn smoothed(points: &[(f64, f64)], window: f64) -> Vec<(f64, f64)> {
-    let keep = 1.0 - 1.0 / window.max(1.0);
-    let (mut mean, mut weight) = (0.0, 0.0);
-    let finite = points.iter().filter(|point| point.1.is_finite());
-    finite
-        .map(|&(x, y)| {
-            mean = keep * mean + (1.0 - keep) * y;
-            weight = keep * weight + (1.0 - keep);
-            (x, mean / weight)
-        })
-        .collect()
+/// Mean over the `window` points around each; near the ends the window shrinks on both sides alike.
+pub(crate) fn smoothed(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
+    let points: Vec<(f64, f64)> =
+        points.iter().filter(|point| point.1.is_finite()).copied().collect();
+    let around = |idx: usize| {
+        let reach = (window / 2).min(idx).min(points.len() - 1 - idx);
+        let part = &points[idx - reach..=idx + reach];
+        part.iter().map(|point| point.1).sum::<f64>() / part.len() as f64
+    };
+    points.iter().enumerate().map(|(idx, point)| (point.0, around(idx))).collect()
 }
 
 fn draw_series(series: &Series, plot: &Plot, svg: &mut String) {
@@ -314,10 +310,6 @@ fn padded((low, high): (f64, f64), scale: Scale) -> (f64, f64) {
             (low / ratio, high * ratio)
         }
         Scale::FromZero => (0.0, if high > 0.0 { high * 1.05 } else { 1.0 }),
-        Scale::Linear => {
-            let pad = ((high - low) * 0.06).max(high.abs() * 0.01).max(1e-12);
-            (low - pad, high + pad)
-        }
     }
 }
 
@@ -460,7 +452,7 @@ mod tests {
         check((0.0, 10.0), 5.0, &[0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
         check((3.0, 3.0), 5.0, &[3.0]);
         assert_eq!(log_ticks((0.4, 8.0), 5.0), [0.5, 1.0, 2.0, 5.0]);
-        assert_eq!(log_ticks((1.1, 1.9), 4.0), [1.2, 1.4, 1.6, 1.8]);
+        assert_eq!(log_ticks((11.0, 19.0), 4.0), [12.0, 14.0, 16.0, 18.0]);
     }
 
     #[test]
@@ -493,10 +485,14 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_starts_at_the_first_value_and_ends_near_the_mean() {
-        let points: Vec<(f64, f64)> = (0..100).map(|x| (f64::from(x), f64::from(x % 2))).collect();
-        let smooth = smoothed(&points, 20.0);
-        assert_eq!(smooth[0].1, 0.0);
-        assert!((smooth[99].1 - 0.5).abs() < 0.05);
+    fn smoothing_is_centred() {
+        let check = |window, expected: &[f64]| {
+            let points = [1.0, 2.0, 6.0, f64::NAN, 4.0, 3.0].map(|y| (0.0, y));
+            let means: Vec<f64> = smoothed(&points, window).iter().map(|point| point.1).collect();
+            assert_eq!(means, expected);
+        };
+        check(1, &[1.0, 2.0, 6.0, 4.0, 3.0]);
+        check(3, &[1.0, 3.0, 4.0, 13.0 / 3.0, 3.0]);
+        check(99, &[1.0, 3.0, 3.2, 13.0 / 3.0, 3.0]);
     }
 }

@@ -1,12 +1,12 @@
 //! Which curves a run has: loss with its comparisons, bits per byte, rate, gradient, speed.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use neo_train::metrics::{EvalMetrics, StepMetrics};
 use serde::Serialize;
 
 use super::chart::{Chart, Level, Scale, Series, Span, Stroke, smoothed};
-use super::{Comparison, RowKind, language_name};
+use super::{Comparison, RowKind, in_reading_order, language_name};
 
 /// A drawn chart with what is said about it.
 #[derive(Debug, Serialize)]
@@ -17,8 +17,11 @@ pub(super) struct Figure {
     is_wide: bool,
 }
 
+/// Evaluations of this prefix are bits per byte; the language follows.
+const PREFIX: &str = "bpb_";
+
 const WIDE: (f64, f64) = (920.0, 380.0);
-const HALF: (f64, f64) = (450.0, 250.0);
+const SMALL: (f64, f64) = (330.0, 230.0);
 
 /// All charts that the metrics allow.
 pub(super) fn draw(
@@ -27,7 +30,7 @@ pub(super) fn draw(
     comparison: Option<&Comparison>,
 ) -> Vec<Figure> {
     let spans = phases(steps);
-    let window = (steps.len() as f64 / 40.0).clamp(1.0, 200.0);
+    let window = (steps.len() / 25).clamp(1, 501);
     let figures = [
         loss(steps, comparison, &spans, window),
         bits_per_byte(evals, comparison, &spans),
@@ -42,7 +45,7 @@ fn loss(
     steps: &[StepMetrics],
     comparison: Option<&Comparison>,
     spans: &[Span],
-    window: f64,
+    window: usize,
 ) -> Option<Figure> {
     let points = series_of(steps, |step| step.loss);
     let rows = comparison.map(|comparison| comparison.rows.as_slice()).unwrap_or_default();
@@ -51,7 +54,7 @@ fn loss(
         .map(|row| Level { name: row.name.clone(), y: row.nats_per_token, colour: None })
         .collect();
     let lines = if levels.is_empty() { "" } else { "; lines: held-out loss of other predictors" };
-    let note = format!("each batch pale, moving average over {window:.0} lines dark{lines}");
+    let note = format!("each batch pale, moving average over {window} lines dark{lines}");
     let svg = Chart {
         title: "training loss by step",
         x_label: "step",
@@ -84,22 +87,17 @@ fn bits_per_byte(
     comparison: Option<&Comparison>,
     spans: &[Span],
 ) -> Option<Figure> {
-    let mut curves: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
-    for eval in evals {
-        for (name, value) in &eval.eval {
-            if let Some(language) = name.strip_prefix("bpb_") {
-                curves.entry(language).or_default().push((eval.step as f64, *value));
-            }
-        }
-    }
     let rows = comparison.map(|comparison| comparison.rows.as_slice()).unwrap_or_default();
     let floor = rows.iter().find(|row| row.kind == RowKind::Floor);
     let (mut series, mut levels) = (Vec::new(), Vec::new());
-    for (colour, (language, points)) in curves.into_iter().enumerate() {
-        if let Some(&y) = floor.and_then(|row| row.bits_per_byte.get(language)) {
-            levels.push(Level { name: format!("floor {language}"), y, colour: Some(colour) });
-        }
+    for (colour, key) in in_reading_order(bits_per_byte_keys(evals)).into_iter().enumerate() {
+        let measured = |eval: &EvalMetrics| Some((eval.step as f64, *eval.eval.get(key)?));
+        let language = key.trim_start_matches(PREFIX);
         let name = language_name(language).to_owned();
+        if let Some(&y) = floor.and_then(|row| row.bits_per_byte.get(language)) {
+            levels.push(Level { name: format!("floor, {name}"), y, colour: Some(colour) });
+        }
+        let points = evals.iter().filter_map(measured).collect();
         series.push(Series { name, points, stroke: Stroke::Dotted, colour });
     }
     let note = if levels.is_empty() {
@@ -121,13 +119,19 @@ fn bits_per_byte(
     Some(Figure { title: "Held-out text", note: note.into(), svg, is_wide: true })
 }
 
+/// Names of the evaluations that are bits per byte of a language.
+fn bits_per_byte_keys(evals: &[EvalMetrics]) -> BTreeSet<&str> {
+    let keys = evals.iter().flat_map(|eval| eval.eval.keys());
+    keys.map(String::as_str).filter(|key| key.starts_with(PREFIX)).collect()
+}
+
 fn rate(steps: &[StepMetrics], spans: &[Span]) -> Option<Figure> {
     let points = series_of(steps, |step| step.lr);
     let series = Series { name: String::new(), points, stroke: Stroke::Solid, colour: 1 };
     small("Learning rate", "learning rate", "", Scale::FromZero, vec![series], spans)
 }
 
-fn gradient(steps: &[StepMetrics], spans: &[Span], window: f64) -> Option<Figure> {
+fn gradient(steps: &[StepMetrics], spans: &[Span], window: usize) -> Option<Figure> {
     let points = series_of(steps, |step| step.grad_norm);
     let average = smoothed(&points, window);
     let series = vec![
@@ -152,7 +156,8 @@ fn small(
     spans: &[Span],
 ) -> Option<Figure> {
     let levels = Vec::new();
-    let chart = Chart { title, x_label: "step", y_label, size: HALF, scale, series, levels, spans };
+    let chart =
+        Chart { title, x_label: "step", y_label, size: SMALL, scale, series, levels, spans };
     Some(Figure { title, note: note.to_owned(), svg: chart.to_svg()?, is_wide: false })
 }
 
