@@ -89,6 +89,76 @@ fn conformance_ids_and_texts_equal_sentence_piece() {
     check_records(&tokenizer, &records(&golden));
 }
 
+#[test]
+fn conformance_saved_files_are_the_same_tokenizer() {
+    let (Some(golden), Some(model)) = (golden(), model_path()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = Tokenizer::from_path(&model).unwrap();
+    tokenizer.save(folder.path()).unwrap();
+    let saved = std::fs::read(folder.path().join("tokenizer.model")).unwrap();
+    assert!(saved == std::fs::read(&model).unwrap(), "the saved model has other bytes");
+    let from_json = Tokenizer::from_path(&folder.path().join("tokenizer.json")).unwrap();
+    assert_eq!(from_json.vocab_hash(), tokenizer.vocab_hash());
+    check_records(&from_json, &records(&golden));
+}
+
+/// What `transformers`' fast tokenizers do with the written `tokenizer.json`.
+#[test]
+fn conformance_hugging_face_encodes_the_same() {
+    let (Some(golden), Some(model)) = (golden(), model_path()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    Tokenizer::from_path(&model).unwrap().save(folder.path()).unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let mut theirs = tokenizers::Tokenizer::from_file(path).unwrap();
+    // Special-token strings in a text are plain text, as in the golden records.
+    theirs.set_encode_special_tokens(true);
+    for record in records(&golden) {
+        let encoding = theirs.encode(record.text.as_str(), false).unwrap();
+        assert_eq!(encoding.get_ids(), record.ids, "ids of `{}`", record.id);
+        let expected = record.decoded.as_ref().unwrap_or(&record.text);
+        assert_eq!(&theirs.decode(&record.ids, true).unwrap(), expected, "`{}`", record.id);
+    }
+}
+
+/// A conversation of `golden/align/chat.json` in both renderings.
+#[derive(Deserialize)]
+struct Conversation {
+    messages: serde_json::Value,
+    compat: Rendering,
+    corrected: Rendering,
+}
+
+#[derive(Deserialize)]
+struct Rendering {
+    text: String,
+}
+
+#[test]
+fn conformance_chat_templates_render_the_golden_texts() {
+    let (Some(golden), Some(model)) = (golden(), model_path()) else { return };
+    let chat = std::fs::read_to_string(golden.join("../align/chat.json")).unwrap();
+    let mut chat: serde_json::Value = serde_json::from_str(&chat).unwrap();
+    let conversations: Vec<Conversation> =
+        serde_json::from_value(chat["conversations"].take()).unwrap();
+    assert!(!conversations.is_empty(), "no conversation");
+    let folder = tempfile::tempdir().unwrap();
+    Tokenizer::from_path(&model).unwrap().save(folder.path()).unwrap();
+    let config = std::fs::read_to_string(folder.path().join("tokenizer_config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let templates = minijinja::Environment::new();
+    let render = |name: &str, messages: &serde_json::Value| {
+        let named = config["chat_template"].as_array().unwrap();
+        let entry = named.iter().find(|entry| entry["name"] == name).unwrap();
+        let source = entry["template"].as_str().unwrap();
+        let context = serde_json::json!({"messages": messages});
+        templates.render_str(source, minijinja::value::Serde(&context)).unwrap()
+    };
+    for conversation in conversations {
+        assert_eq!(render("default", &conversation.messages), conversation.corrected.text);
+        assert_eq!(render("compat", &conversation.messages), conversation.compat.text);
+    }
+}
+
 /// What SentencePiece's own trainer made of the sample.
 #[derive(Deserialize)]
 struct TrainResults {
@@ -136,7 +206,7 @@ fn bytes_per_token(tokenizer: &Tokenizer, lines: &[HeldBackLine]) -> BTreeMap<St
 #[test]
 fn conformance_training_comes_close_to_sentence_piece() {
     let Some(golden) = golden() else { return };
-    let results = fs_err::read_to_string(golden.join("train_results.json")).unwrap();
+    let results = std::fs::read_to_string(golden.join("train_results.json")).unwrap();
     let results: TrainResults = serde_json::from_str(&results).unwrap();
     let sample = read_zst(&golden.join("train_sample.txt.zst"));
     let held_back: Vec<HeldBackLine> = read_jsonl(&golden.join("train_heldback.jsonl.zst"));

@@ -5,11 +5,12 @@
 
 mod decode;
 mod encode;
+mod hugging_face;
 mod sentence_piece;
 mod train;
 mod vocabulary;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use self::decode::Decoder;
 pub use self::decode::TextStream;
@@ -26,6 +27,11 @@ const EOD_IDX: usize = 2;
 /// How Megatron spells the added specials in a text.
 const MEGATRON_SPECIALS: [&str; 5] = ["<CLS>", "<SEP>", "<EOD>", "<MASK>", "<PAD>"];
 
+/// Name of the SentencePiece file in a folder.
+const MODEL_NAME: &str = "tokenizer.model";
+/// Name of the Hugging Face file in a folder.
+const JSON_NAME: &str = "tokenizer.json";
+
 /// A vocabulary with its encoder and decoder. Any number of threads can share one.
 pub struct Tokenizer {
     model: ModelProto,
@@ -35,14 +41,29 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a SentencePiece `.model` file, or the `tokenizer.model` of a folder.
+    /// Reads a SentencePiece `.model`, a `tokenizer.json`, or a folder that holds one of them (the
+    /// `tokenizer.model` if it holds both).
     ///
     /// # Errors
     /// The path leads nowhere, or what is there is broken or of an unsupported kind.
     pub fn from_path(path: &Path) -> Result<Self> {
-        let path = if path.is_dir() { &path.join("tokenizer.model") } else { path };
-        Self::from_model(ModelProto::read(path)?)
+        let path = if path.is_dir() { &file_of_folder(path)? } else { path };
+        let is_json = path.extension().is_some_and(|extension| extension == "json");
+        let model = if is_json { hugging_face::read(path)? } else { ModelProto::read(path)? };
+        Self::from_model(model)
             .map_err(|problem| Error::Malformed { path: path.to_owned(), problem })
+    }
+
+    /// Writes `tokenizer.model`, `tokenizer.json`, `tokenizer_config.json` and
+    /// `special_tokens_map.json` into a folder, which is made if need be. A `.model` that was read
+    /// is written byte for byte.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        self.model.write(&folder.join(MODEL_NAME))?;
+        hugging_face::write(&self.vocabulary, folder)
     }
 
     /// Trains a byte-fallback BPE vocabulary on texts, in the id layout of MAP-Neo.
@@ -157,6 +178,14 @@ impl Tokenizer {
             .filter_map(|(special, id)| text.find(special).map(|at| (at, special, id)))
             .min_by_key(|(at, ..)| *at)
     }
+}
+
+fn file_of_folder(folder: &Path) -> Result<PathBuf> {
+    let paths = [MODEL_NAME, JSON_NAME].map(|name| folder.join(name));
+    paths.into_iter().find(|path| path.is_file()).ok_or_else(|| Error::Malformed {
+        path: folder.to_owned(),
+        problem: format!("folder has neither `{MODEL_NAME}` nor `{JSON_NAME}`"),
+    })
 }
 
 #[cfg(test)]
