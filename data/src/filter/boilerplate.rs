@@ -11,8 +11,15 @@ pub(super) const MEASURES: &[Measure] = &[
     },
     Measure {
         name: "ellipsis_line_share",
-        about: "lines that end in an ellipsis / lines that are not blank (Gopher; MAP-Neo E2 divides by characters)",
-        value: |s| s.share(s.n_ellipsis_lines, s.n_lines),
+        about: "lines that end in an ellipsis / lines that are not blank, 0 for fewer than 5 lines \
+                (Gopher; MAP-Neo E2 divides by characters)",
+        value: |s| if s.n_lines < 5 { 0.0 } else { s.share(s.n_ellipsis_lines, s.n_lines) },
+    },
+    Measure {
+        name: "sentences_per_line",
+        about: "ends of sentences / lines that are not blank (after C4, which wants every line to end \
+                like a sentence)",
+        value: |s| s.share(s.n_sentences, s.n_lines),
     },
     Measure {
         name: "bullet_line_share",

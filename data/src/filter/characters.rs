@@ -40,6 +40,11 @@ pub(super) const MEASURES: &[Measure] = &[
         value: |s| s.share(s.n_curly, s.n_chars),
     },
     Measure {
+        name: "code_mark_share",
+        about: "brackets, `;`, `=` and `_` / characters that are not whitespace",
+        value: |s| s.share(s.n_code_marks, s.n_word_chars),
+    },
+    Measure {
         name: "distinct_chars",
         about: "different characters (MAP-Neo C12 divides by the length, which drops long texts)",
         value: |s| s.n_distinct_chars as f64,

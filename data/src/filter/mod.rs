@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn the_basic_rules_have_limits_for_every_language_and_keep_prose() {
         let basic = RuleSet::basic();
-        for language in [Language::En, Language::Zh, Language::Code] {
+        for language in Language::ALL {
             assert!(basic.rules[&language].len() > 3, "{language}");
         }
         let sentence = "The ship left the harbour at dawn, and nobody on the quay knew when number";

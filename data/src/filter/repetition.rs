@@ -11,13 +11,14 @@ pub(super) const MEASURES: &[Measure] = &[
     },
     Measure {
         name: "top_gram_share",
-        about: "4 (n - 1) / characters, n being how often the most frequent run of 4 characters other than \
-                whitespace occurs (MAP-Neo E28 counts whitespace too)",
-        value: |s| s.share(s.n_top_gram.saturating_sub(1) * 4, s.n_chars),
+        about: "4 (n - 1) / letters and digits, n being how often the most frequent run of 4 of them \
+                occurs (MAP-Neo E28, which counts every character)",
+        value: |s| s.share(s.n_top_gram.saturating_sub(1) * 4, s.n_alphanumeric),
     },
     Measure {
         name: "repeated_gram_share",
-        about: "characters inside runs of 20 that occurred before / characters (MAP-Neo E29 to E34 as meant)",
-        value: |s| s.share(s.n_repeated_gram_chars, s.n_chars),
+        about: "letters and digits inside runs of 20 that occurred before / letters and digits \
+                (MAP-Neo E29 to E34 as meant)",
+        value: |s| s.share(s.n_repeated_gram_chars, s.n_alphanumeric),
     },
 ];

@@ -29,12 +29,16 @@ pub struct Statistics {
     pub n_letters: u64,
     /// Chinese characters.
     pub n_han: u64,
+    /// Letters and digits.
+    pub n_alphanumeric: u64,
     /// Digits of any script.
     pub n_digits: u64,
     /// Hash signs, `…`, and runs of three or more dots.
     pub n_symbols: u64,
     /// Curly brackets.
     pub n_curly: u64,
+    /// Brackets, `;`, `=` and `_`.
+    pub n_code_marks: u64,
     /// Different characters.
     pub n_distinct_chars: u64,
     /// Lines that are not blank.
@@ -47,11 +51,14 @@ pub struct Statistics {
     pub n_duplicate_line_chars: u64,
     /// Lines that end in an ellipsis.
     pub n_ellipsis_lines: u64,
+    /// Ends of sentences: `.`, `!` or `?` before whitespace, a closing mark or the end of the line, and their
+    /// Chinese forms anywhere; a run of them counts once, an ellipsis not at all.
+    pub n_sentences: u64,
     /// Lines that begin with a bullet.
     pub n_bullet_lines: u64,
-    /// Occurrences of the most frequent run of 4 characters without whitespace.
+    /// Occurrences of the most frequent run of 4 letters or digits with nothing between them.
     pub n_top_gram: u64,
-    /// Characters inside runs of 20 that occurred before.
+    /// Letters and digits inside runs of 20 that occurred before, all other characters left out.
     pub n_repeated_gram_chars: u64,
     /// Occurrences of `lorem ipsum` in any case.
     pub n_lorem_ipsum: u64,
@@ -85,6 +92,7 @@ impl Statistics {
             self.n_duplicate_line_chars += n_chars;
         }
         self.n_ellipsis_lines += u64::from(line.ends_with("...") || line.ends_with('…'));
+        self.n_sentences += sentence_ends(line);
         self.n_bullet_lines += u64::from(BULLETS.contains(first));
     }
 
@@ -108,8 +116,10 @@ impl Statistics {
             dots = if c == '.' { dots + 1 } else { 0 };
             self.n_symbols += u64::from(c == '#' || c == '…' || dots == 3);
             self.n_curly += u64::from(c == '{' || c == '}');
+            self.n_code_marks += u64::from("()[]{};=_".contains(c));
             self.n_digits += u64::from(c.is_numeric());
             self.n_letters += u64::from(c.is_alphabetic());
+            self.n_alphanumeric += u64::from(c.is_alphanumeric());
             self.n_han += u64::from(is_han(c));
             self.n_lorem_ipsum += u64::from(phrase.ends_with(c));
             grams.add(c);
@@ -129,6 +139,23 @@ impl Statistics {
         self.n_words_with_letter += u64::from(word.n_letters > 0);
         self.n_upper_words += u64::from(word.n_upper >= 2 && word.n_upper == word.n_letters);
     }
+}
+
+/// How many sentences end in a line.
+fn sentence_ends(line: &str) -> u64 {
+    let (mut n_ends, mut run) = (0, String::new());
+    for c in line.chars().chain(['\n']) {
+        if matches!(c, '.' | '!' | '?' | '。' | '！' | '？') {
+            run.push(c);
+            continue;
+        }
+        let is_chinese = run.contains(['。', '！', '？']);
+        let is_before_gap = c.is_whitespace() || "\"')]*”’」』）》".contains(c);
+        n_ends +=
+            u64::from(!run.is_empty() && !run.contains("..") && (is_chinese || is_before_gap));
+        run.clear();
+    }
+    n_ends
 }
 
 #[derive(Default)]
@@ -184,6 +211,11 @@ struct Grams {
 
 impl Grams {
     fn add(&mut self, c: char) {
+        if !c.is_alphanumeric() {
+            // Indentation and the rules of tables repeat in good texts too.
+            self.short_chars = 0;
+            return;
+        }
         self.add_short(c);
         let place = self.n_chars % LONG_GRAM;
         let leaving = std::mem::replace(&mut self.last[place], u64::from(c));
@@ -198,10 +230,6 @@ impl Grams {
     }
 
     fn add_short(&mut self, c: char) {
-        if c.is_whitespace() {
-            self.short_chars = 0;
-            return;
-        }
         // 21 bits hold any character, so four of them fit exactly.
         self.short = (self.short << 21 | u128::from(u32::from(c))) & ((1 << 84) - 1);
         self.short_chars += 1;
@@ -274,6 +302,7 @@ mod tests {
         check("1２x", |s| s.n_digits, 2);
         check("aab汉汉", |s| s.n_distinct_chars, 3);
         check("{ }", |s| s.n_curly, 2);
+        check("f(x) = [a_1];", |s| s.n_code_marks, 7);
     }
 
     #[test]
@@ -292,6 +321,7 @@ mod tests {
         check("abc\nx\n abc\nabc", |s| s.n_duplicate_line_chars, 6);
         check("so...\nthen…\nend.", |s| s.n_ellipsis_lines, 2);
         check("• a\n - b\n● c", |s| s.n_bullet_lines, 2);
+        check("Yes. No?! So...\n“是。”他说。\nsee more ...\nver 1.2\n(no?)", |s| s.n_sentences, 5);
         check("ab\nabcd\na", |s| s.max_line_chars, 4);
     }
 
@@ -300,9 +330,9 @@ mod tests {
         let run = "abcdefghijklmnopqrst";
         check(run, |s| s.n_repeated_gram_chars, 0);
         check(&format!("{run}{run}"), |s| s.n_repeated_gram_chars, 20);
-        check(&format!("{run}-{run}uvw-{run}u"), |s| s.n_repeated_gram_chars, 42);
+        check(&format!("{run}-{run}uvw-{run}u"), |s| s.n_repeated_gram_chars, 41);
         check(&"x".repeat(30), |s| s.n_repeated_gram_chars, 29);
-        check("abcd abcd abc d", |s| s.n_top_gram, 2);
+        check("abcd abcd abc d ----------", |s| s.n_top_gram, 2);
     }
 
     proptest! {
@@ -311,7 +341,7 @@ mod tests {
             let s = Statistics::of(&text);
             prop_assert_eq!(s.n_chars, text.chars().count() as u64);
             prop_assert_eq!(s.n_words, text.split_whitespace().count() as u64);
-            prop_assert!(s.n_repeated_gram_chars <= s.n_chars);
+            prop_assert!(s.n_repeated_gram_chars <= s.n_alphanumeric);
             prop_assert!(s.n_duplicate_line_chars <= s.n_line_chars);
             prop_assert_eq!(s.n_distinct_chars, text.chars().collect::<HashSet<_>>().len() as u64);
         }

@@ -143,7 +143,7 @@ impl Lines {
         };
         let place = format!("in or after line {}", self.line.max(1));
         let problem = match error.kind() {
-            ErrorKind::UnexpectedEof => format!("{packing} data is cut off {place}"),
+            ErrorKind::UnexpectedEof => format!("{packing} data is truncated {place}"),
             _ => format!("{packing} data is damaged {place}: {error}"),
         };
         Error::Malformed { path: self.path.clone(), problem }
@@ -240,9 +240,9 @@ mod tests {
             assert!(message.contains(name) && message.contains(expected), "{message}");
         };
         let packed = gzip(text.as_bytes());
-        check("cut.gz", &packed[..packed.len() / 2], "gzip data is cut off in or after line");
+        check("cut.gz", &packed[..packed.len() / 2], "gzip data is truncated in or after line");
         let packed = zstd::encode_all(text.as_bytes(), 1).unwrap();
-        check("cut.zst", &packed[..packed.len() / 2], "zstd data is cut off in or after line");
+        check("cut.zst", &packed[..packed.len() / 2], "zstd data is truncated in or after line");
         check("empty.gz", b"", "promises gzip data, found nothing");
         check("wrong.zst", b"{\"a\":1}", "promises zstd data, found bytes [7b, 22, 61, 22]");
     }

@@ -1,0 +1,336 @@
+//! `neo data`: documents in, documents or token shards out, everything counted. The work is
+//! `neo_data`'s; here are the options, the progress and the tables.
+
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use neo_data::{
+    Language,
+    filter::RuleSet,
+    pipeline::{self, Account, CleanSettings, Cleaner, Dedup, Event, Recipe},
+    read::{Format, Source},
+    tokenizer::Tokenizer,
+    write::{FileFormat, Writer},
+};
+
+use crate::{
+    error::Usage,
+    progress::{self, Progress},
+};
+
+/// Options of `neo data`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to do with the documents.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The stages, in their order, then the whole.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Read raw files into one document file
+    Ingest(Ingest),
+    /// Drop documents by rules; every drop is written down with rule, value and threshold
+    Filter(Filter),
+    /// Drop copies
+    Dedup {
+        /// Which copies.
+        #[command(subcommand)]
+        method: DedupMethod,
+    },
+    /// Make a corpus folder of token shards from document files
+    Tokenize(Tokenize),
+    /// Do everything that a data recipe says, from raw files to a corpus folder
+    Run(Run),
+    /// Count what document files or a corpus folder hold
+    Stats(Stats),
+}
+
+/// Ways to find copies.
+#[derive(Debug, clap::Subcommand)]
+enum DedupMethod {
+    /// Documents whose texts are equal up to whitespace; the first is kept
+    Exact(Stage),
+}
+
+/// What to read and where to write.
+#[derive(Debug, clap::Args)]
+struct Stage {
+    /// Files, folders or patterns with `*`; JSONL, Parquet or text, plain, .gz or .zst
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    input: Vec<String>,
+    /// Folder for the results
+    #[arg(long)]
+    out: PathBuf,
+    /// Form of the results
+    #[arg(long, default_value = "parquet", value_parser = file_format())]
+    format: FileFormat,
+    /// What the input holds, when its names do not tell
+    #[arg(long, value_parser = input_format())]
+    read_as: Option<Format>,
+    /// Name of the source in ids and reports; documents that have one already keep theirs
+    #[arg(long, default_value = "input")]
+    source: String,
+    /// Language of the documents; those that state one already keep theirs
+    #[arg(long, default_value = "other", value_parser = language())]
+    language: Language,
+    /// Field of a record that holds the text
+    #[arg(long, default_value = "text", value_name = "NAME")]
+    text_field: String,
+    /// Field of a record that holds its id
+    #[arg(long, default_value = "id", value_name = "NAME")]
+    id_field: String,
+    /// Field of a record that holds its address
+    #[arg(long, default_value = "url", value_name = "NAME")]
+    url_field: String,
+    /// Print the account as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `neo data ingest`.
+#[derive(Debug, clap::Args)]
+struct Ingest {
+    #[command(flatten)]
+    stage: Stage,
+    /// Cut documents longer than this many characters into parts
+    #[arg(long, value_name = "N")]
+    split_chars: Option<usize>,
+}
+
+/// Options of `neo data filter`.
+#[derive(Debug, clap::Args)]
+struct Filter {
+    /// `basic` or a rule file
+    #[arg(long, value_name = "FILE.toml|basic")]
+    rules: String,
+    #[command(flatten)]
+    stage: Stage,
+}
+
+/// Options of `neo data tokenize`.
+#[derive(Debug, clap::Args)]
+struct Tokenize {
+    /// Document files, as the other stages write them
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    input: Vec<String>,
+    /// SentencePiece .model, tokenizer.json, or a folder with one of them
+    #[arg(long, value_name = "PATH")]
+    tokenizer: String,
+    /// The corpus folder
+    #[arg(long)]
+    out: PathBuf,
+    /// Print the corpus manifest as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `neo data run`.
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// The data recipe, such as data/recipes/real_small.toml
+    recipe: PathBuf,
+    /// Folder for the results [default: out/NAME with the recipe's name]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Override one value of the recipe, such as clean.rules=none; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Print the account as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `neo data stats`.
+#[derive(Debug, clap::Args)]
+struct Stats {
+    /// Document files, or one corpus folder
+    #[arg(required = true, value_name = "PATH")]
+    input: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs one of the stages or all.
+///
+/// # Errors
+/// What the stage reports: input that cannot be used, a failed write, an empty result.
+pub(crate) fn run(args: Args) -> Result<()> {
+    match args.command {
+        Command::Ingest(Ingest { stage, split_chars }) => {
+            stage.run("documents", RuleSet::none(), Dedup::None, split_chars)
+        }
+        Command::Filter(Filter { rules, stage }) => {
+            let rules = RuleSet::from_name(&expand_home(&rules))?;
+            stage.run("kept", rules, Dedup::None, None)
+        }
+        Command::Dedup { method: DedupMethod::Exact(stage) } => {
+            stage.run("kept", RuleSet::none(), Dedup::Exact, None)
+        }
+        Command::Tokenize(args) => tokenize(&args),
+        Command::Run(args) => run_recipe(&args),
+        Command::Stats(args) => stats(&args),
+    }
+}
+
+impl Stage {
+    /// Reads the input, cleans it, writes `NAME.*`, `dropped.*` and `account.json`.
+    fn run(
+        self,
+        name: &str,
+        rules: RuleSet,
+        dedup: Dedup,
+        split_chars: Option<usize>,
+    ) -> Result<()> {
+        let input: Vec<String> = self.input.iter().map(|path| expand_home(path)).collect();
+        let format = match self.read_as {
+            Some(format) => format,
+            None => format_of(&input[0])?,
+        };
+        let mut source = Source::new(&self.source, self.language, input, format);
+        (source.text_field, source.id_field) = (self.text_field, self.id_field);
+        (source.url_field, source.split_chars) = (self.url_field, split_chars);
+        let settings = CleanSettings { rules, dedup, format: self.format };
+        let mut cleaner = Cleaner::create(settings, &self.out)?;
+        let mut kept = Writer::create(&self.out, name, self.format)?;
+        let mut reporter = Reporter::default();
+        let account = cleaner.clean(&source, &mut kept, &mut |event| reporter.show(event))?;
+        kept.finish()?;
+        cleaner.finish()?;
+        let account = Account { recipe: self.source, sources: vec![account] };
+        account.write(&self.out)?;
+        if account.is_empty() {
+            return Err(neo_data::Error::Setting(account.where_everything_went()).into());
+        }
+        print_account(&account, self.json)
+    }
+}
+
+fn run_recipe(args: &Run) -> Result<()> {
+    let mut recipe = Recipe::read(&args.recipe, &args.overrides)?;
+    recipe.map_paths(expand_home);
+    let out = args.out.clone().unwrap_or_else(|| Path::new("out").join(&recipe.name));
+    let mut reporter = Reporter::default();
+    let account = pipeline::run(&recipe, &out, &mut |event| reporter.show(event))?;
+    drop(reporter);
+    progress::write_line(&format!("corpus: {}", out.join("corpus").display()));
+    print_account(&account, args.json)
+}
+
+fn tokenize(args: &Tokenize) -> Result<()> {
+    let tokenizer = Tokenizer::from_path(Path::new(&expand_home(&args.tokenizer)))?;
+    let files: Vec<PathBuf> = args.input.iter().map(|path| expand_home(path).into()).collect();
+    let mut reporter = Reporter::default();
+    let manifest =
+        pipeline::tokenize(&files, &tokenizer, &args.out, &mut |event| reporter.show(event))?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&manifest)?);
+    } else {
+        print!("{}", table::corpus(&manifest));
+    }
+    Ok(())
+}
+
+fn stats(args: &Stats) -> Result<()> {
+    let input: Vec<String> = args.input.iter().map(|path| expand_home(path)).collect();
+    if let [dir] = &input[..]
+        && Path::new(dir).join("corpus.json").exists()
+    {
+        let corpus = neo_data::corpus::Corpus::open(Path::new(dir))?;
+        if args.json {
+            println!("{}", serde_json::to_string_pretty(corpus.manifest())?);
+        } else {
+            print!("{}", table::corpus(corpus.manifest()));
+        }
+        return Ok(());
+    }
+    let format = format_of(&input[0])?;
+    let counts = table::count(&Source::new("input", Language::Other, input, format))?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&counts)?);
+    } else {
+        print!("{}", table::documents(&counts));
+    }
+    Ok(())
+}
+
+fn print_account(account: &Account, json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(account)?);
+    } else {
+        print!("{}", table::account(account));
+    }
+    Ok(())
+}
+
+/// Shows events on stderr, a bar for each stage of each source.
+#[derive(Default)]
+pub(crate) struct Reporter {
+    current: Option<(String, Progress)>,
+}
+
+impl Reporter {
+    /// Shows one event.
+    pub(crate) fn show(&mut self, event: Event<'_>) {
+        match event {
+            Event::Warning(what) => progress::write_line(&format!("warning: {what}")),
+            Event::Progress { stage, source, done_bytes, total_bytes, documents } => {
+                let label = format!("{stage} {source}");
+                if self.current.as_ref().is_none_or(|(shown, _)| *shown != label) {
+                    let bar = Progress::new(label.clone(), Some(total_bytes));
+                    self.current = Some((label, bar));
+                }
+                if let Some((_, bar)) = &self.current {
+                    bar.set(done_bytes, &format!("{documents} documents"));
+                }
+            }
+        }
+    }
+}
+
+/// The format that a path's name tells.
+fn format_of(path: &str) -> Result<Format, Usage> {
+    if Path::new(path).is_dir() {
+        let problem = format!("`{path}` is a folder, so its name does not tell what it holds");
+        return Err(Usage::with_hint(problem, "name its files, for example with `FOLDER/*.jsonl`"));
+    }
+    Ok(Format::of_path(path))
+}
+
+/// `~/` at the start of a path, as shells expand it, for paths in recipes.
+pub(crate) fn expand_home(path: &str) -> String {
+    match (path.strip_prefix("~/"), std::env::var("HOME")) {
+        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
+        _ => path.to_owned(),
+    }
+}
+
+fn language() -> impl TypedValueParser<Value = Language> {
+    PossibleValuesParser::new(Language::ALL.map(Language::name))
+        .map(|name| Language::from_name(&name).expect("clap has checked the name"))
+}
+
+fn file_format() -> impl TypedValueParser<Value = FileFormat> {
+    PossibleValuesParser::new(["parquet", "jsonl"]).map(|name| match name.as_str() {
+        "jsonl" => FileFormat::Jsonl,
+        _ => FileFormat::Parquet,
+    })
+}
+
+fn input_format() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(["jsonl", "parquet", "text", "lines", "paragraphs", "articles"]).map(
+        |name| match name.as_str() {
+            "jsonl" => Format::Jsonl,
+            "parquet" => Format::Parquet,
+            "lines" => Format::Lines,
+            "paragraphs" => Format::Paragraphs,
+            "articles" => Format::Articles,
+            _ => Format::Text,
+        },
+    )
+}

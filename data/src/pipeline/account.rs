@@ -1,0 +1,182 @@
+//! The books of a run: what came into every stage, what was kept, what was dropped and by which rule.
+
+use std::{
+    collections::BTreeMap,
+    ops::AddAssign,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use crate::{
+    Document, Language, Result,
+    corpus::{CorpusManifest, Split},
+    read::Limits,
+    write::write_file,
+};
+
+/// What became of the documents of every source.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Account {
+    /// Name of the recipe.
+    pub recipe: String,
+    /// One entry per source, in the recipe's order.
+    pub sources: Vec<SourceAccount>,
+}
+
+/// What became of the documents of one source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceAccount {
+    /// Name of the source.
+    pub name: String,
+    /// Its language.
+    pub language: Language,
+    /// What the source's byte limits left unread.
+    pub unread: Limits,
+    /// The stages in order: `read`, then `filter`, then `exact`. Long documents are cut between `read` and
+    /// `filter`, so there the number of documents grows while bytes and characters stay.
+    pub stages: Vec<StageAccount>,
+    /// Kept documents that training may see.
+    pub train: TokenTally,
+    /// Kept documents that are held out.
+    pub held_out: TokenTally,
+}
+
+/// In and out of one stage: `input` = `kept` + `dropped`, and `dropped` is the sum over `rules`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StageAccount {
+    /// Name of the stage.
+    pub stage: &'static str,
+    /// What came in.
+    pub input: Tally,
+    /// What went on.
+    pub kept: Tally,
+    /// What did not.
+    pub dropped: Tally,
+    /// The dropped by rule.
+    pub rules: BTreeMap<String, Tally>,
+}
+
+/// An amount of text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Number of documents; of records in the stage `read`.
+    pub documents: u64,
+    /// UTF-8 bytes; of bad records the bytes of the record.
+    pub bytes: u64,
+    /// Unicode code points; 0 for bad records.
+    pub chars: u64,
+}
+
+/// An amount of tokenized text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TokenTally {
+    /// Number of documents.
+    pub documents: u64,
+    /// UTF-8 bytes.
+    pub bytes: u64,
+    /// Tokens, the end of each document included.
+    pub tokens: u64,
+}
+
+impl Tally {
+    /// One document.
+    pub fn of(document: &Document) -> Self {
+        Self { documents: 1, bytes: document.text.len() as u64, chars: document.n_chars() }
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.bytes += other.bytes;
+        self.chars += other.chars;
+    }
+}
+
+impl StageAccount {
+    /// An empty account of a stage.
+    pub(super) fn new(stage: &'static str) -> Self {
+        Self { stage, ..Self::default() }
+    }
+
+    pub(super) fn keep(&mut self, tally: Tally) {
+        self.input += tally;
+        self.kept += tally;
+    }
+
+    pub(super) fn drop(&mut self, rule: &str, tally: Tally) {
+        self.input += tally;
+        self.dropped += tally;
+        *self.rules.entry(rule.to_owned()).or_default() += tally;
+    }
+}
+
+impl SourceAccount {
+    /// What the last stage kept.
+    pub fn kept(&self) -> Tally {
+        self.stages.last().map(|stage| stage.kept).unwrap_or_default()
+    }
+
+    /// What the first stage was given.
+    pub fn input(&self) -> Tally {
+        self.stages.first().map(|stage| stage.input).unwrap_or_default()
+    }
+}
+
+impl Account {
+    /// Whether no document is left of any source.
+    pub fn is_empty(&self) -> bool {
+        self.sources.iter().all(|source| source.kept().documents == 0)
+    }
+
+    /// Writes `account.json` into a folder.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<PathBuf> {
+        let path = dir.join("account.json");
+        let mut json =
+            serde_json::to_vec_pretty(self).expect("numbers and strings have a JSON form");
+        json.push(b'\n');
+        write_file(&path, &json)?;
+        Ok(path)
+    }
+
+    /// A sentence for an account in which nothing is left.
+    pub fn where_everything_went(&self) -> String {
+        let mut rules: BTreeMap<String, u64> = BTreeMap::new();
+        for stage in self.sources.iter().flat_map(|source| &source.stages) {
+            for (rule, tally) in &stage.rules {
+                *rules.entry(format!("{}.{rule}", stage.stage)).or_default() += tally.documents;
+            }
+        }
+        let n_records: u64 = self.sources.iter().map(|source| source.input().documents).sum();
+        if n_records == 0 {
+            return format!("no document is left of `{}`: the input holds no record", self.recipe);
+        }
+        let mut rules: Vec<(String, u64)> = rules.into_iter().collect();
+        rules.sort_by_key(|(_, documents)| std::cmp::Reverse(*documents));
+        let rules: Vec<String> = rules.iter().map(|(rule, n)| format!("{n} by `{rule}`")).collect();
+        format!(
+            "no document is left of `{}`: of {n_records} records were dropped {}",
+            self.recipe,
+            rules.join(", ")
+        )
+    }
+
+    /// Enters what the corpus holds of each source.
+    pub(super) fn add_tokens(&mut self, manifest: &CorpusManifest) {
+        for entry in &manifest.sources {
+            let source = self.sources.iter_mut().find(|source| source.name == entry.name);
+            let Some(source) = source else { continue };
+            let tally = match entry.split {
+                Split::Train => &mut source.train,
+                Split::HeldOut => &mut source.held_out,
+            };
+            tally.documents += entry.documents;
+            tally.bytes += entry.utf8_bytes;
+            tally.tokens += entry.tokens;
+        }
+    }
+}
