@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use neo_data::tokenizer::{Tokenizer, TrainerSettings};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 /// The folder named by a variable, or its default place; none when neither is there.
 fn folder(variable: &str, default: &str) -> Option<PathBuf> {
@@ -87,6 +88,47 @@ fn conformance_ids_and_texts_equal_sentence_piece() {
     let (Some(golden), Some(model)) = (golden(), model_path()) else { return };
     let tokenizer = Tokenizer::from_path(&model).unwrap();
     check_records(&tokenizer, &records(&golden));
+}
+
+/// The released model, by the SHA-256 that the fact sheet gives it.
+const RELEASED: &str = "f6a2447b0e5664cabb2481587597102d82f42f0ccb7ef22e1c2d95494a8b03c5";
+
+/// Ids of the released model for texts of the fact sheet (map-neo.md 2.3).
+const VECTORS: [(&str, &[u32]); 9] = [
+    ("The capital of Japan is the city of", &[469, 8303, 303, 6523, 345, 272, 3665, 303]),
+    ("3 + 4 =", &[56166, 56225, 570, 56166, 56229, 308]),
+    (
+        "def add(a, b):\n    return a +",
+        &[695, 826, 56193, 56170, 56186, 288, 1811, 13, 56166, 56166, 56166, 534, 262, 570],
+    ),
+    ("中国的首都是", &[4088, 19328, 2516]),
+    ("画蛇添", &[56166, 57014, 58788, 57495]),
+    (
+        "# 计算两数之和\ndef add(a, b):\n    return a +",
+        &[
+            632, 56166, 3475, 56520, 56378, 56007, 13, 1050, 826, 56193, 56170, 56186, 288, 1811,
+            13, 56166, 56166, 56166, 534, 262, 570,
+        ],
+    ),
+    ("2024", &[56166, 56205, 56196, 56205, 56229]),
+    (" x", &[56166, 893]),
+    ("a\tb  c", &[262, 12, 56188, 56166, 271]),
+];
+
+#[test]
+fn conformance_vectors_of_the_fact_sheet() {
+    let Some(model) = model_path() else { return };
+    let digest = Sha256::digest(std::fs::read(&model).unwrap());
+    if digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>() != RELEASED {
+        println!("skipped: `{}` is not the released model", model.display());
+        return;
+    }
+    let tokenizer = Tokenizer::from_path(&model).unwrap();
+    for (text, ids) in VECTORS {
+        assert_eq!(tokenizer.encode(text), ids, "{text:?}");
+        assert_eq!(tokenizer.decode(ids), text);
+    }
+    assert_eq!(tokenizer.piece(tokenizer.eod_id()), Some("<|EOD|>"));
 }
 
 #[test]

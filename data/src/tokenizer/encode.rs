@@ -131,7 +131,8 @@ impl Encoder {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    fn give_back(&self, workspace: Workspace) {
+    fn give_back(&self, mut workspace: Workspace) {
+        workspace.symbols.forget_large();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
     }
 }

@@ -10,6 +10,7 @@ mod sentence_piece;
 mod train;
 mod vocabulary;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use self::decode::Decoder;
@@ -102,12 +103,17 @@ impl Tokenizer {
     /// reads them (map-neo.md 2.4): the parts between them are encoded apart, each with its own
     /// dummy prefix.
     pub fn encode_megatron(&self, text: &str) -> Vec<u32> {
+        let specials = self.megatron_specials();
+        let first_special = |rest: &str| {
+            let special_at = |at| specials.iter().find(|(name, _)| rest[at..].starts_with(name));
+            rest.char_indices().find_map(|(at, _)| special_at(at).map(|special| (at, special)))
+        };
         let mut ids = Vec::new();
         let mut rest = text;
-        while let Some((at, special, id)) = self.first_megatron_special(rest) {
+        while let Some((at, (name, id))) = first_special(rest) {
             self.encode_into(&rest[..at], &mut ids);
-            ids.push(id);
-            rest = &rest[at + special.len()..];
+            ids.push(*id);
+            rest = &rest[at + name.len()..];
         }
         self.encode_into(rest, &mut ids);
         ids
@@ -168,15 +174,20 @@ impl Tokenizer {
         (self.vocabulary.len() + idx) as u32
     }
 
-    /// Place, string and id of the first Megatron special in a text.
-    fn first_megatron_special<'t>(&'t self, text: &str) -> Option<(usize, &'t str, u32)> {
-        let (bos, eos) = (self.bos_id(), self.eos_id());
-        let control = [bos, eos].map(|id| (self.vocabulary.texts[id as usize].as_str(), id));
+    /// The strings that Megatron's wrapper looks for, and their ids.
+    fn megatron_specials(&self) -> Vec<(&str, u32)> {
         let added = (0..).zip(MEGATRON_SPECIALS).map(|(idx, name)| (name, self.special_id(idx)));
-        added
-            .chain(control)
-            .filter_map(|(special, id)| text.find(special).map(|at| (at, special, id)))
-            .min_by_key(|(at, ..)| *at)
+        let control = [self.bos_id(), self.eos_id()];
+        let control = control.map(|id| (self.vocabulary.texts[id as usize].as_str(), id));
+        added.chain(control).collect()
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("n_pieces", &self.vocabulary.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -225,6 +236,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_damaged_model_is_an_error_or_a_tokenizer(
+            damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+            n_kept in any::<proptest::sample::Index>(),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("tokenizer.model");
+            tokenizer().model.write(&path).unwrap();
+            let mut bytes = std::fs::read(&path).unwrap();
+            for (place, byte) in damage {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes.truncate(bytes.len() - n_kept.index(2) * n_kept.index(bytes.len()));
+            std::fs::write(&path, bytes).unwrap();
+            match Tokenizer::from_path(&path) {
+                Ok(read) => drop(read.decode(&read.encode("ab 中国\n"))),
+                Err(error) => prop_assert!(error.is_input(), "{error}"),
+            }
+        }
+
         #[test]
         fn decoding_undoes_encoding(text in "(.|[ab中国1 \n\t<>]){0,40}") {
             prop_assume!(!text.contains(MARKER));

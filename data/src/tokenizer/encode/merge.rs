@@ -16,6 +16,9 @@ const NONE: u32 = u32::MAX;
 /// Set in the id of a symbol that is a character outside the vocabulary; the rest is its code.
 const OUTSIDE: u32 = 1 << 31;
 
+/// Symbols for which memory is kept from segment to segment.
+const MAX_KEPT_SYMBOLS: usize = 1 << 16;
+
 /// Which two symbols make which piece, and how early.
 pub(super) struct MergeTable {
     by_character: FxHashMap<char, u32>,
@@ -155,6 +158,13 @@ impl Symbols {
             let character = char::from_u32(symbol.id & !OUTSIDE);
             Remaining::Outside(character.expect("made from a character by `MergeTable::symbol`"))
         })
+    }
+
+    /// Gives back the memory of an unusually long segment.
+    pub(super) fn forget_large(&mut self) {
+        if self.symbols.capacity() > MAX_KEPT_SYMBOLS {
+            *self = Self::default();
+        }
     }
 
     /// Looks at a symbol that has a next one, and notes what the two would become.
