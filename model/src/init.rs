@@ -12,7 +12,7 @@ use crate::{ModelConfig, parameters::Parameters};
 
 /// Parameters as MAP-Neo initialises them: norms 1, matrices `N(0, init_std)`, the attention output
 /// and the down projection `N(0, init_std / sqrt(2 n_layers))` (sheet 1.1).
-pub fn parameters(config: &ModelConfig, seed: u64, device: &Device) -> Parameters {
+pub(crate) fn parameters(config: &ModelConfig, seed: u64, device: &Device) -> Parameters {
     let make = |name: &str, shape: [usize; 2]| {
         let [rows, cols] = shape;
         let values = match std_of(config, name) {

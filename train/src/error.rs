@@ -67,6 +67,14 @@ pub enum Error {
         /// The folder.
         run: PathBuf,
     },
+    /// There are checkpoints, but every one of them is damaged.
+    #[error("no checkpoint in `{run}` is sound: {}", joined(unsound))]
+    NoSoundCheckpoint {
+        /// The run folder.
+        run: PathBuf,
+        /// What is wrong with each.
+        unsound: Vec<Error>,
+    },
     /// Another program trains in the run folder.
     #[error("`{run}` is in use by another training process")]
     InUse {
@@ -99,6 +107,7 @@ impl Error {
             Self::CheckpointNotWritten { .. }
             | Self::NonFinite { .. }
             | Self::Diverged { .. }
+            | Self::NoSoundCheckpoint { .. }
             | Self::InUse { .. } => false,
             Self::Eval(source) => source.is_input(),
             Self::Data(source) => source.is_input(),
@@ -123,6 +132,9 @@ impl Error {
                 "lower the learning rate or look at these rows; the last checkpoint is intact"
                     .to_owned(),
             ),
+            Self::NoSoundCheckpoint { .. } => {
+                Some("start again in another `--out`; nothing here was changed".to_owned())
+            }
             Self::NonFinite { .. } | Self::InUse { .. } => None,
             Self::Io { .. } | Self::Malformed { .. } | Self::Setting(_) => None,
         }
@@ -137,4 +149,8 @@ impl Error {
 
 fn quoted(keys: &[String]) -> String {
     keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn joined(errors: &[Error]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -107,7 +107,8 @@ pub fn pretrain(
         run.enter(&position, on_event)?;
         let step_started = Instant::now();
         let batch = run.loader(&position)?.batch(position.step_in_phase)?;
-        let outcome = train_step(&mut run.optimizer, &batch, position.lr(), &run.step_settings())?;
+        let settings = run.step_settings();
+        let outcome = train_step(&mut run.optimizer, &batch, position.lr(), &settings)?;
         run.check_finite(&position, &outcome)?;
         run.step += 1;
         run.log(&position, &outcome, step_started.elapsed(), on_event)?;

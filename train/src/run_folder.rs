@@ -80,7 +80,11 @@ impl RunFolder {
             }
             Resume::Never => Found { checkpoint: None, warnings: Vec::new() },
             Resume::Auto => {
-                let (checkpoint, warnings) = checkpoint::latest_verified(&self.path)?;
+                let (checkpoint, unsound) = checkpoint::latest_verified(&self.path)?;
+                if checkpoint.is_none() && !unsound.is_empty() {
+                    return Err(Error::NoSoundCheckpoint { run: self.path.clone(), unsound });
+                }
+                let warnings = unsound.iter().map(ToString::to_string).collect();
                 Found { checkpoint, warnings }
             }
             Resume::From(dir) => {
