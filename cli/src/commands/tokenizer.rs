@@ -206,8 +206,8 @@ fn map_lines<In: DeserializeOwned, Out: Serialize>(
         if line.trim().is_empty() {
             continue;
         }
-        let input = serde_json::from_str(&line)
-            .map_err(|error| wrong(format!("does not fit: {error}")))?;
+        let input =
+            serde_json::from_str(&line).map_err(|error| wrong(format!("does not fit: {error}")))?;
         serde_json::to_writer(&mut out, &line_of(input).map_err(wrong)?)?;
         out.write_all(b"\n")?;
         progress.set(number, "");
