@@ -1,0 +1,48 @@
+//! From raw files to a corpus folder through the library alone, without the program `neo`:
+//! `cargo run --release -p neo-data --example clean_corpus -- RECIPE OUT`
+//!
+//! Paths of the recipe are taken as they stand; `neo data run` also expands `~`.
+
+use std::{
+    io::{Write, stderr, stdout},
+    path::Path,
+};
+
+use neo_data::{
+    Result,
+    pipeline::{self, Event, Recipe},
+};
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(recipe), Some(out)) = (arguments.next(), arguments.next()) else {
+        return Err(neo_data::Error::Setting("expected two arguments: RECIPE OUT".to_owned()));
+    };
+    let recipe = Recipe::read(Path::new(&recipe), &arguments.collect::<Vec<_>>())?;
+    let mut shown = String::new();
+    let account = pipeline::run(&recipe, Path::new(&out), &mut |event| match event {
+        Event::Warning(what) => drop(writeln!(stderr(), "warning: {what}")),
+        Event::Progress { stage, source, .. } => {
+            let stage = format!("{stage} {source}");
+            if stage != shown {
+                drop(writeln!(stderr(), "{stage}"));
+                shown = stage;
+            }
+        }
+    })?;
+    for source in &account.sources {
+        let (input, kept) = (source.input(), source.kept());
+        let share = 100.0 * kept.bytes as f64 / input.bytes.max(1) as f64;
+        let tokens = (source.train.tokens, source.held_out.tokens);
+        drop(writeln!(
+            stdout(),
+            "{}: {} records, {} documents kept ({share:.1} % of the bytes), tokens {} and {} held out",
+            source.name,
+            input.documents,
+            kept.documents,
+            tokens.0,
+            tokens.1
+        ));
+    }
+    Ok(())
+}
