@@ -20,8 +20,12 @@ pub(crate) struct Cli {
 /// The verbs, in the order in which a model comes to be.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show everything at once: generate a corpus, clean it, train on it, compare, export, report
+    Demo(commands::demo::Args),
     /// Clean documents and make a corpus of token shards, everything counted
     Data(commands::data::Args),
+    /// Train, convert and use tokenizers
+    Tokenizer(commands::tokenizer::Args),
     /// Tell what a recipe asks of a machine: parameters, FLOPs, memory, time and tokens
     Plan(commands::plan::Args),
     /// Train a recipe: all its phases, resumable to the bit

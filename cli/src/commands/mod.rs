@@ -1,6 +1,7 @@
 //! One file per verb, each only glue: options in, one library called, results out.
 
 pub(crate) mod data;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod export;
@@ -9,6 +10,7 @@ pub(crate) mod import;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod score;
+pub(crate) mod tokenizer;
 pub(crate) mod train;
 pub(crate) mod verify;
 
@@ -23,7 +25,9 @@ use crate::args::Command;
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     crate::interrupt::end_quietly_on_broken_pipe()?;
     match command {
+        Command::Demo(args) => demo::run(args),
         Command::Data(args) => done(data::run(args)),
+        Command::Tokenizer(args) => done(tokenizer::run(args)),
         Command::Plan(args) => done(plan::run(args)),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => done(eval::run(args)),
