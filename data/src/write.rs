@@ -309,7 +309,7 @@ mod tests {
             id: format!("d{i}"),
             text: format!("text {i} 文\n\"quoted\"").repeat(i % 7),
             source: "src".to_owned(),
-            url: (i % 2 == 0).then(|| format!("http://x/{i}")),
+            url: i.is_multiple_of(2).then(|| format!("http://x/{i}")),
             language: Language::ALL[i % 4],
             meta: [("n".to_owned(), serde_json::json!([i, null]))].into_iter().collect(),
         };
