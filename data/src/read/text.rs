@@ -133,10 +133,12 @@ impl Pieces {
                     finished = self.take_piece();
                 }
                 Some(Line::TooLong { bytes }) => {
-                    self.piece.total_bytes = self.piece.total_bytes.max(1) + bytes;
+                    if self.piece.total_bytes == 0 {
+                        self.piece.first_line = self.lines.line();
+                    }
+                    self.piece.total_bytes += bytes;
                     self.piece.bytes.clear();
                     if self.unit == Unit::Line {
-                        self.piece.first_line = self.lines.line();
                         finished = self.take_piece();
                     }
                 }
