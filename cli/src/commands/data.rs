@@ -134,7 +134,7 @@ struct Tokenize {
 struct Run {
     /// The data recipe, such as data/recipes/real_small.toml
     recipe: PathBuf,
-    /// Folder for the results [default: out/NAME with the recipe's name]
+    /// Folder for the results [default: out/NAME/data with the name of the recipe]
     #[arg(long)]
     out: Option<PathBuf>,
     /// Override one value of the recipe, such as clean.rules=none; may be repeated
@@ -214,7 +214,7 @@ impl Stage {
 fn run_recipe(args: &Run) -> Result<()> {
     let mut recipe = Recipe::read(&args.recipe, &args.overrides)?;
     recipe.map_paths(expand_home);
-    let out = args.out.clone().unwrap_or_else(|| Path::new("out").join(&recipe.name));
+    let out = args.out.clone().unwrap_or_else(|| Path::new("out").join(&recipe.name).join("data"));
     let mut reporter = Reporter::default();
     let account = pipeline::run(&recipe, &out, &mut |event| reporter.show(event))?;
     drop(reporter);
