@@ -250,7 +250,7 @@ fn a_run_whose_checkpoints_are_all_corrupt_is_not_begun_anew() {
     for step in [4, 6, 8] {
         flip_a_byte(&place, &format!("run/checkpoints/step-{step:08}/optimizer.safetensors"));
     }
-    resume(&place, &[]).check(WRONG_INPUT, &["step-00000008", "optimizer.safetensors"]);
+    resume(&place, &[]).check(FAILED, &["step-00000008", "optimizer.safetensors"]);
 }
 
 #[test]
