@@ -66,6 +66,61 @@ pub(crate) fn ids(tensor: &Tensor<1, Int>) -> Vec<usize> {
     tensor.to_data().iter::<i64>().map(|id| usize::try_from(id).unwrap_or(usize::MAX)).collect()
 }
 
+/// A matrix in host memory: `rows x cols`, steps between neighbours down and across.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    values: &'a [f32],
+    rows: usize,
+    cols: usize,
+    down: usize,
+    across: usize,
+}
+
+impl<'a> View<'a> {
+    /// Row-major values.
+    pub(crate) fn new(values: &'a [f32], rows: usize, cols: usize) -> Self {
+        assert_eq!(values.len(), rows * cols, "a {rows} x {cols} matrix");
+        Self { values, rows, cols, down: cols, across: 1 }
+    }
+
+    /// The same values with rows and columns exchanged.
+    pub(crate) fn transposed(self) -> Self {
+        let Self { values, rows, cols, down, across } = self;
+        Self { values, rows: cols, cols: rows, down: across, across: down }
+    }
+}
+
+/// `out = a b`, or `out += a b`, on all threads; `out` is row-major.
+pub(crate) fn multiply(out: &mut [f32], accumulate: bool, a: View<'_>, b: View<'_>) {
+    assert_eq!(a.cols, b.rows, "inner sizes");
+    assert_eq!(out.len(), a.rows * b.cols, "output size");
+    // SAFETY: `View::new` and the assertions above bound every element that the strides reach, and
+    // `out` is borrowed for writing, so it overlaps neither input.
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            b.cols,
+            a.cols,
+            out.as_mut_ptr(),
+            1,
+            b.cols as isize,
+            accumulate,
+            a.values.as_ptr(),
+            a.across as isize,
+            a.down as isize,
+            b.values.as_ptr(),
+            b.across as isize,
+            b.down as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::Rayon(0),
+        );
+    }
+}
+
 /// Runs `$body` compiled for the widest vector unit of this machine.
 ///
 /// `$body` is an `#[inline(always)]` function; each copy is compiled with other target features,

@@ -5,6 +5,7 @@ pub mod error;
 pub mod fallback;
 #[cfg(feature = "flex")]
 mod flex;
+pub mod host_memory;
 pub mod kernels;
 pub mod precision;
 pub mod probe;

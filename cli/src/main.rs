@@ -23,6 +23,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
+    neo_backends::host_memory::keep_freed();
     progress::install_logging();
     match commands::run(cli.command) {
         Ok(code) => code,

@@ -66,6 +66,11 @@ pub fn forward_backward(
     z_loss: f64,
     dw: Tensor<2>,
 ) -> Output {
+    #[cfg(feature = "flex")]
+    let dw = match host::forward_backward(x, weight, targets, z_loss as f32, dw) {
+        Ok(done) => return done,
+        Err(dw) => dw,
+    };
     let (mut log_probs, mut log_sums, mut dx, mut dw) = (Vec::new(), Vec::new(), Vec::new(), dw);
     for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
         let ids = targets.ids.clone().narrow(0, start, len);
@@ -109,11 +114,6 @@ fn chunk_gradient(
     weights: Tensor<1>,
     z_loss: f64,
 ) -> (Tensor<1>, Tensor<1>, Tensor<2>) {
-    #[cfg(feature = "flex")]
-    let logits = match host::chunk_gradient(logits, &ids, &weights, z_loss as f32) {
-        Ok(done) => return done,
-        Err(logits) => logits,
-    };
     let len = ids.dims()[0];
     let vocab = logits.dims()[1] as i64;
     let ids = ids.reshape([len, 1]);
@@ -130,35 +130,61 @@ fn chunk_gradient(
 
 #[cfg(feature = "flex")]
 mod host {
-    use burn::tensor::{Int, Tensor};
+    use burn::tensor::Tensor;
     use rayon::prelude::*;
 
-    use crate::flex::{self, Host, exp, from_vec, sum, widest_simd};
+    use super::{Output, Targets, chunks};
+    use crate::flex::{self, Host, View, exp, from_vec, multiply, sum, widest_simd};
 
-    pub(super) fn chunk_gradient(
-        logits: Tensor<2>,
-        ids: &Tensor<1, Int>,
-        weights: &Tensor<1>,
+    const OPERATION: &str = "linear_cross_entropy";
+
+    /// One buffer of logits for all chunks; the head's gradient is summed where it lies.
+    pub(super) fn forward_backward(
+        x: &Tensor<2>,
+        weight: &Tensor<2>,
+        targets: &Targets,
         z_loss: f32,
-    ) -> Result<(Tensor<1>, Tensor<1>, Tensor<2>), Tensor<2>> {
-        let [len, vocab] = logits.dims();
-        let mut logits = Host::take("linear_cross_entropy", logits)?;
-        let weights = Host::take("linear_cross_entropy", weights.clone())
-            .expect("the weights are f32 and lie beside the logits");
-        let ids = flex::ids(ids);
-        let (mut log_probs, mut log_sums) = (vec![0f32; len], vec![0f32; len]);
-        logits
-            .values_mut()
-            .par_chunks_mut(vocab)
-            .zip(log_probs.par_iter_mut().zip(log_sums.par_iter_mut()))
-            .zip(ids.par_iter().zip(weights.values()))
-            .for_each(|((row, (log_prob, log_sum)), (&id, &weight))| {
-                let target = row[id];
-                *log_sum = gradient_row(row, weight, z_loss);
-                row[id] -= weight;
-                *log_prob = target - *log_sum;
-            });
-        Ok((from_vec(log_probs, [len]), from_vec(log_sums, [len]), logits.into_tensor()))
+        dw: Tensor<2>,
+    ) -> Result<Output, Tensor<2>> {
+        let [tokens, d] = x.dims();
+        let [vocab, _] = weight.dims();
+        let mut dw = Host::take(OPERATION, dw)?;
+        let inputs = [x, weight].map(|t| Host::take(OPERATION, t.clone()));
+        let ([Ok(x), Ok(weight)], Ok(weights)) =
+            (inputs, Host::take(OPERATION, targets.weights.clone().reshape([1, tokens])))
+        else {
+            return Err(dw.into_tensor());
+        };
+        let ids = flex::ids(&targets.ids);
+        let head = View::new(weight.values(), vocab, d);
+        let (mut log_probs, mut log_sums) = (vec![0f32; tokens], vec![0f32; tokens]);
+        let mut dx = vec![0f32; tokens * d];
+        let mut buffer = Vec::new();
+        for (start, len) in chunks(tokens, vocab) {
+            let rows = start..start + len;
+            let x = View::new(&x.values()[rows.start * d..rows.end * d], len, d);
+            buffer.resize(len * vocab, 0.0);
+            multiply(&mut buffer, false, x, head.transposed());
+            buffer
+                .par_chunks_mut(vocab)
+                .zip(log_probs[rows.clone()].par_iter_mut().zip(&mut log_sums[rows.clone()]))
+                .zip(ids[rows.clone()].par_iter().zip(&weights.values()[rows.clone()]))
+                .for_each(|((row, (log_prob, log_sum)), (&id, &weight))| {
+                    let target = row[id];
+                    *log_sum = gradient_row(row, weight, z_loss);
+                    row[id] -= weight;
+                    *log_prob = target - *log_sum;
+                });
+            let d_logits = View::new(&buffer, len, vocab);
+            multiply(&mut dx[rows.start * d..rows.end * d], false, d_logits, head);
+            multiply(dw.values_mut(), true, d_logits.transposed(), x);
+        }
+        Ok(Output {
+            log_probs: from_vec(log_probs, [tokens]),
+            log_sum_exp: from_vec(log_sums, [tokens]),
+            dx: from_vec(dx, [tokens, d]),
+            dw: dw.into_tensor(),
+        })
     }
 
     widest_simd! { fn gradient_row(row: &mut [f32], weight: f32, z_loss: f32) -> f32 = gradient_row_body }
