@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let corpus = Arc::new(Corpus::open(&recipe.data.corpus)?);
         check_vocabulary(recipe, &corpus)?;
-        let folder = RunFolder::open(&options.out, recipe, &options.environment)?;
+        let folder = RunFolder::open(&options.out, recipe)?;
         let found = folder.checkpoint(&options.resume, recipe, corpus.hash())?;
         let optimizer = match &found.checkpoint {
             Some(checkpoint) => {
@@ -163,6 +163,7 @@ impl<'a> Run<'a> {
                 Optimizer::new(recipe.optimizer, &recipe.model, model.parameters)
             }
         };
+        folder.describe(recipe, &options.environment)?;
         let step = found.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state().step);
         let held_out = held_out::languages(&corpus)
             .into_iter()

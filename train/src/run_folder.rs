@@ -44,11 +44,7 @@ pub(crate) struct RunFolder {
 
 impl RunFolder {
     /// Makes the folder or enters the one of the same run.
-    pub(crate) fn open(
-        path: &Path,
-        recipe: &Recipe,
-        environment: &serde_json::Value,
-    ) -> Result<Self> {
+    pub(crate) fn open(path: &Path, recipe: &Recipe) -> Result<Self> {
         fs_err::create_dir_all(path).map_err(Error::io(path))?;
         let previous = previous_recipe(path)?;
         if let Some(previous) = &previous {
@@ -57,10 +53,13 @@ impl RunFolder {
                 return Err(Error::RecipeChanged { run: path.to_owned(), keys });
             }
         }
-        let lock = lock(path)?;
-        write(&path.join(RECIPE), &recipe.resolved_toml()?)?;
-        write(&path.join(ENVIRONMENT), &format!("{environment:#}\n"))?;
-        Ok(Self { path: path.to_owned(), previous, _lock: lock })
+        Ok(Self { path: path.to_owned(), previous, _lock: lock(path)? })
+    }
+
+    /// Writes what the run is and where it runs, once it is certain that it will.
+    pub(crate) fn describe(&self, recipe: &Recipe, environment: &serde_json::Value) -> Result<()> {
+        write(&self.path.join(RECIPE), &recipe.resolved_toml()?)?;
+        write(&self.path.join(ENVIRONMENT), &format!("{environment:#}\n"))
     }
 
     pub(crate) fn path(&self) -> &Path {

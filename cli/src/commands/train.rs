@@ -15,7 +15,7 @@ use crate::environment;
 use crate::progress::{Progress, write_line};
 
 /// Exit code of a run that was interrupted but saved, so that a scheduler can requeue it.
-const INTERRUPTED: u8 = 75;
+pub(crate) const INTERRUPTED: u8 = 75;
 
 /// Options of `neo train`.
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Override a value of the recipe, such as optimizer.clip_norm=0.5; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Run folder; out/NAME of the recipe unless given
+    /// Run folder; out/NAME/run with the recipe's name unless given
     #[arg(long)]
     out: Option<PathBuf>,
     /// Go on from the newest sound checkpoint of the run folder (auto), start in a new folder
@@ -42,7 +42,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let recipe = Recipe::read(&args.recipe, &args.overrides)?;
-    let out = args.out.unwrap_or_else(|| Path::new("out").join(&recipe.name));
+    let out = args.out.unwrap_or_else(|| Path::new("out").join(&recipe.name).join("run"));
     let resume = match args.resume.as_str() {
         "auto" => Resume::Auto,
         "never" => Resume::Never,

@@ -76,7 +76,7 @@ const NAVIGATION: [&str; 6] = [
     "Index > Archive > Page 2 > Next > Last",
     "Share: Mail | Print | Bookmark | RSS",
     "上一页 | 下一页 | 返回顶部 | 打印本页",
-    "Menu | Search | Cart (0) | Sign up",
+    "Menu | Search | Cart | Sign up",
 ];
 
 const NOTICES: [&str; 8] = [
