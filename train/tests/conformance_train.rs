@@ -3,6 +3,8 @@
 //! Everything but the tolerances of their README is read from the files. `NEO_TEST_DEVICE` chooses
 //! the device.
 
+#![expect(clippy::unwrap_used, reason = "a test may unwrap outside its test functions too")]
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
