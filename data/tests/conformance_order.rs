@@ -54,6 +54,7 @@ struct BlendCase {
 }
 
 /// The golden file; `None`, said aloud, when there is no golden folder and none was asked for.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn golden() -> Option<Golden> {
     let asked = std::env::var_os("NEO_GOLDEN").map(PathBuf::from);
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/golden");

@@ -134,7 +134,9 @@ impl Golden {
     fn schedule(&self, run: &Value) -> (Schedule, u64) {
         let hyper = &self.trajectory["hyperparameters"];
         let (peak_lr, min_lr) = (number(hyper, "peak"), number(hyper, "floor"));
-        let schedule = &run["schedule"];
+        // `mixed_clip` is the first updates of `main` and states no schedule of its own.
+        let main = &self.trajectory["main"]["schedule"];
+        let schedule = run.get("schedule").unwrap_or(main);
         let total_steps = number(schedule, "total") as u64;
         let made = match schedule["kind"].as_str() {
             Some("cosine") => Schedule::Cosine {

@@ -31,12 +31,12 @@ struct Sheet {
     values: [usize; 3],
 }
 
-/// One sheet of about 200 to 500 characters.
+/// One sheet of about 150 to 350 characters.
 pub(super) fn document(chooser: &mut Chooser) -> String {
     let sheet =
         Sheet { names: chooser.pick(&NAMES), values: [(); 3].map(|()| 1 + chooser.below(9)) };
     let mut lines = vec![format!("Let {}.", sheet.stated())];
-    while lines.len() < 8 || (lines.len() < 20 && chooser.chance(0.85)) {
+    while lines.len() < 5 || (lines.len() < 12 && chooser.chance(0.75)) {
         lines.push(sheet.line(chooser));
     }
     lines.push(format!("So {}.", sheet.stated()));

@@ -39,6 +39,8 @@ enum Event {
     Seek,
     Count,
     Bell,
+    Help,
+    Praise,
     Remember,
 }
 
@@ -57,7 +59,7 @@ struct Story {
     text: String,
 }
 
-/// One story of about 300 to 900 characters.
+/// One story of about 300 to 800 characters.
 pub(super) fn document(chooser: &mut Chooser) -> String {
     let mut story = Story::open(chooser);
     while story.goes_on(chooser) {
@@ -111,7 +113,7 @@ impl Story {
     }
 
     fn goes_on(&self, chooser: &mut Chooser) -> bool {
-        self.n_events < 3 || (self.n_events < 12 && chooser.chance(0.8))
+        self.n_events < 3 || (self.n_events < 10 && chooser.chance(0.7))
     }
 
     fn tell_event(&mut self, chooser: &mut Chooser) {
@@ -136,7 +138,7 @@ impl Story {
     }
 
     fn possible_events(&self) -> Vec<(Event, f64)> {
-        let mut events = vec![(Event::Walk, 3.0), (Event::Count, 1.5)];
+        let mut events = vec![(Event::Walk, 3.0), (Event::Count, 1.5), (Event::Praise, 1.0)];
         match &self.held {
             None => events.push((Event::Find, 4.0)),
             Some(held) if held.holder == self.subject => events.push((Event::Give, 2.0)),
@@ -149,6 +151,9 @@ impl Story {
         }
         if self.hour < 10 {
             events.push((Event::Bell, 1.5));
+        }
+        if self.subject == 1 {
+            events.push((Event::Help, 1.5));
         }
         if !self.has_remembered {
             events.push((Event::Remember, 1.0));
@@ -202,6 +207,13 @@ impl Story {
                 sentence
             }
             Event::Count => self.count(subject, chooser),
+            Event::Help => {
+                format!("{subject} asked {} {} for help.", self.people[0].name, self.surname)
+            }
+            Event::Praise => {
+                let thing = chooser.pick(&self.topic.things).1;
+                format!("{subject} said that {} has the best {thing}.", self.town)
+            }
             Event::Bell => {
                 self.hour += 1 + chooser.below(3);
                 format!("{subject} heard the bell strike {}.", NUMBERS[self.hour])
@@ -270,44 +282,19 @@ const COLOURS: [&str; 10] =
 
 /// First names, and whether `she` stands for them.
 #[rustfmt::skip]
-const NAMES: [(&str, bool); 32] = [
-    ("Alma", true), ("Berta", true), ("Clara", true), ("Dora", true), ("Edith", true),
-    ("Flora", true), ("Greta", true), ("Hanna", true), ("Ida", true), ("Julia", true),
-    ("Karin", true), ("Laura", true), ("Marta", true), ("Nora", true), ("Olga", true),
-    ("Petra", true), ("Adam", false), ("Boris", false), ("Carl", false), ("David", false),
-    ("Emil", false), ("Felix", false), ("Georg", false), ("Hugo", false), ("Ivan", false),
-    ("Jonas", false), ("Kaspar", false), ("Lukas", false), ("Martin", false), ("Niels", false),
-    ("Oskar", false), ("Paul", false),
+const NAMES: [(&str, bool); 20] = [
+    ("Alma", true), ("Berta", true), ("Clara", true), ("Edith", true), ("Greta", true),
+    ("Hanna", true), ("Julia", true), ("Marta", true), ("Nora", true), ("Olga", true),
+    ("Adam", false), ("Boris", false), ("Carl", false), ("Emil", false), ("Felix", false),
+    ("Hugo", false), ("Ivan", false), ("Jonas", false), ("Martin", false), ("Paul", false),
 ];
 
-const SURNAMES: [&str; 24] = [
-    "Ash",
-    "Barlow",
-    "Croft",
-    "Dale",
-    "Eastman",
-    "Fairley",
-    "Gale",
-    "Holt",
-    "Irving",
-    "Jessop",
-    "Kendal",
-    "Lowe",
-    "Marsh",
-    "North",
-    "Oakes",
-    "Pryor",
-    "Quill",
-    "Reeve",
-    "Stone",
-    "Thorne",
-    "Underhill",
-    "Vane",
-    "Webb",
-    "York",
+const SURNAMES: [&str; 14] = [
+    "Ash", "Barlow", "Croft", "Dale", "Fairley", "Holt", "Irving", "Kendal", "Marsh", "North",
+    "Oakes", "Reeve", "Stone", "Webb",
 ];
 
-const TOWNS: [&str; 24] = [
+const TOWNS: [&str; 14] = [
     "Amberley",
     "Birchwood",
     "Coldwater",
@@ -316,26 +303,16 @@ const TOWNS: [&str; 24] = [
     "Foxhill",
     "Glenbrook",
     "Hartfield",
-    "Ironbridge",
-    "Juniper",
     "Kingsport",
-    "Larkspur",
     "Millbank",
     "Newhaven",
-    "Otterton",
-    "Pinecrest",
-    "Quarry",
     "Ravensea",
     "Stillwater",
-    "Tillbury",
-    "Upton",
-    "Vernon",
     "Westlake",
-    "Yarrow",
 ];
 
 #[rustfmt::skip]
-const TOPICS: [Topic; 8] = [
+const TOPICS: [Topic; 6] = [
     Topic {
         roles: ["sailor", "pilot", "diver", "fisher"],
         places: ["harbour", "lighthouse", "pier", "beach", "boathouse", "fish market"],
@@ -353,18 +330,6 @@ const TOPICS: [Topic; 8] = [
         places: ["library", "schoolyard", "reading room", "classroom", "archive", "bookshop"],
         things: [("book", "books"), ("pencil", "pencils"), ("map", "maps"), ("letter", "letters"), ("globe", "globes"), ("ruler", "rulers")],
         sayings: ["a question is half the answer", "a book unread is a door unopened", "ink remembers what people forget"],
-    },
-    Topic {
-        roles: ["forester", "hunter", "carpenter", "beekeeper"],
-        places: ["sawmill", "clearing", "old oak", "cabin", "stream", "beehives"],
-        things: [("axe", "axes"), ("lantern", "lanterns"), ("basket", "baskets"), ("plank", "planks"), ("acorn", "acorns"), ("trap", "traps")],
-        sayings: ["measure twice and cut once", "moss grows where the sun is late", "bees dislike a hurry"],
-    },
-    Topic {
-        roles: ["driver", "conductor", "engineer", "porter"],
-        places: ["station", "signal box", "tunnel", "engine shed", "ticket office", "platform"],
-        things: [("ticket", "tickets"), ("trunk", "trunks"), ("whistle", "whistles"), ("wheel", "wheels"), ("flag", "flags"), ("timetable", "timetables")],
-        sayings: ["a late train is better than none", "the signal is always right", "steam is strong and patient"],
     },
     Topic {
         roles: ["astronomer", "physicist", "optician", "clockmaker"],
