@@ -1,5 +1,6 @@
 //! Measuring a model: held-out loss and bits per byte, and n-gram models to compare with.
 
+pub mod compression;
 mod error;
 pub mod held_out;
 pub mod ngram;
