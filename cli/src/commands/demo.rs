@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// Folder for everything the demo makes; must not exist or be empty
     #[arg(long, default_value = DEFAULT_OUT)]
     out: PathBuf,
-    /// Where to compute: flex, wgpu[:n], cuda[:n], tch-cpu, tch-cuda[:n], auto
+    /// Where to compute: flex, wgpu or wgpu:N, cuda or cuda:N, tch-cpu, tch-cuda or tch-cuda:N, auto
     #[arg(long, default_value = "auto")]
     device: String,
     /// Seed of the corpus, the weights and the data order

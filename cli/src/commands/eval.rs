@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Write the results as JSON to this file
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Where to compute: flex, wgpu[:n], cuda[:n], tch-cpu, tch-cuda[:n], auto
+    /// Where to compute: flex, wgpu or wgpu:N, cuda or cuda:N, tch-cpu, tch-cuda or tch-cuda:N, auto
     #[arg(long, default_value = "auto")]
     device: String,
 }

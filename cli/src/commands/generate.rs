@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Print {"ids":[..],"text":".."} of the new tokens
     #[arg(long)]
     json: bool,
-    /// Where to compute: flex, wgpu[:n], cuda[:n], tch-cpu, tch-cuda[:n], auto
+    /// Where to compute: flex, wgpu or wgpu:N, cuda or cuda:N, tch-cpu, tch-cuda or tch-cuda:N, auto
     #[arg(long, default_value = "auto")]
     device: String,
 }

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Lines of {"ids":[..]} or {"text":".."}; a text is scored as its tokens, nothing before them
     #[arg(long)]
     jsonl: PathBuf,
-    /// Where to compute: flex, wgpu[:n], cuda[:n], tch-cpu, tch-cuda[:n], auto
+    /// Where to compute: flex, wgpu or wgpu:N, cuda or cuda:N, tch-cpu, tch-cuda or tch-cuda:N, auto
     #[arg(long, default_value = "auto")]
     device: String,
 }

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Save and stop after this many minutes
     #[arg(long, value_name = "N")]
     max_minutes: Option<f64>,
-    /// Where to compute: flex, wgpu[:n], cuda[:n], tch-cpu, tch-cuda[:n], auto
+    /// Where to compute: flex, wgpu or wgpu:N, cuda or cuda:N, tch-cpu, tch-cuda or tch-cuda:N, auto
     #[arg(long, default_value = "auto")]
     device: String,
 }
