@@ -79,7 +79,7 @@ struct EncodeArgs {
     /// Lines of {"text":".."}
     #[arg(long)]
     jsonl: PathBuf,
-    /// How special-token strings such as <EOD> inside a text are read
+    /// How special-token strings such as `<EOD>` inside a text are read
     #[arg(long, value_enum, default_value_t = Special::Plain)]
     special: Special,
 }
