@@ -258,11 +258,16 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// A JSON value without the quotes of strings and the brackets of lists.
+/// A JSON value without the quotes of strings and the brackets of lists and objects.
 fn plain(value: &serde_json::Value) -> String {
     match value {
+        serde_json::Value::Null => "unknown".to_owned(),
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        serde_json::Value::Object(fields) => {
+            let field = |(key, value)| format!("{key}: {}", plain(value));
+            fields.iter().map(field).collect::<Vec<_>>().join(", ")
+        }
         other => other.to_string(),
     }
 }
