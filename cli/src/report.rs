@@ -265,8 +265,8 @@ fn plain(value: &serde_json::Value) -> String {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         serde_json::Value::Object(fields) => {
-            let field = |(key, value)| format!("{key}: {}", plain(value));
-            fields.iter().map(field).collect::<Vec<_>>().join(", ")
+            let fields = fields.iter().map(|(key, value)| format!("{key}: {}", plain(value)));
+            fields.collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
     }
