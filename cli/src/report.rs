@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use neo_train::metrics::{self, EvalMetrics, Line, StepMetrics};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -278,8 +278,9 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         return Ok(None);
     }
     let bytes = fs_err::read(path)?;
-    let content = serde_json::from_slice(&bytes).with_context(|| {
-        format!("`{}` is not what a run folder holds under this name", path.display())
+    let content = serde_json::from_slice(&bytes).map_err(|error| neo_data::Error::Malformed {
+        path: path.to_owned(),
+        problem: error.to_string(),
     })?;
     Ok(Some(content))
 }
@@ -295,7 +296,10 @@ mod tests {
         r#"{"step":2,"tokens":128,"phase":"two","loss":2.0,"lr":0.1,"grad_norm":1.0,"#,
         r#""tokens_per_sec":50.0,"step_ms":2.0}"#,
         "\n",
-        r#"{"step":2,"eval":{"bpb_zh":1.25,"bpb_en":1.5}}"#,
+        r#"{"step":3,"tokens":192,"phase":"two","loss":1.5,"lr":0.1,"grad_norm":1.0,"#,
+        r#""tokens_per_sec":50.0,"step_ms":2.0}"#,
+        "\n",
+        r#"{"step":3,"eval":{"bpb_zh":1.25,"bpb_en":1.5}}"#,
         "\n",
     );
 
