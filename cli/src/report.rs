@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use neo_train::metrics::{self, EvalMetrics, Line, StepMetrics};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -258,11 +258,16 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// A JSON value without the quotes of strings and the brackets of lists.
+/// A JSON value without the quotes of strings and the brackets of lists and objects.
 fn plain(value: &serde_json::Value) -> String {
     match value {
+        serde_json::Value::Null => "unknown".to_owned(),
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        serde_json::Value::Object(fields) => {
+            let fields = fields.iter().map(|(key, value)| format!("{key}: {}", plain(value)));
+            fields.collect::<Vec<_>>().join(", ")
+        }
         other => other.to_string(),
     }
 }
@@ -273,8 +278,85 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         return Ok(None);
     }
     let bytes = fs_err::read(path)?;
-    let content = serde_json::from_slice(&bytes).with_context(|| {
-        format!("`{}` is not what a run folder holds under this name", path.display())
+    let content = serde_json::from_slice(&bytes).map_err(|error| neo_data::Error::Malformed {
+        path: path.to_owned(),
+        problem: error.to_string(),
     })?;
     Ok(Some(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METRICS: &str = concat!(
+        r#"{"step":1,"tokens":64,"phase":"one","loss":4.0,"lr":0.1,"grad_norm":1.0,"#,
+        r#""tokens_per_sec":50.0,"step_ms":2.0}"#,
+        "\n",
+        r#"{"step":2,"tokens":128,"phase":"two","loss":2.0,"lr":0.1,"grad_norm":1.0,"#,
+        r#""tokens_per_sec":50.0,"step_ms":2.0}"#,
+        "\n",
+        r#"{"step":3,"tokens":192,"phase":"two","loss":1.5,"lr":0.1,"grad_norm":1.0,"#,
+        r#""tokens_per_sec":50.0,"step_ms":2.0}"#,
+        "\n",
+        r#"{"step":3,"eval":{"bpb_zh":1.25,"bpb_en":1.5}}"#,
+        "\n",
+    );
+
+    const COMPARISON: &str = r#"{"held_out_tokens": 900, "rows": [
+        {"name": "bigram", "kind": "baseline", "nats_per_token": 3.5, "bits_per_byte": {"en": 2.0}},
+        {"name": "neo", "kind": "model", "nats_per_token": 2.5, "bits_per_byte": {"en": 1.5}}]}"#;
+
+    /// The page of a run folder with these files.
+    fn page(files: &[(&str, &str)]) -> Result<String> {
+        let dir = tempfile::tempdir()?;
+        for (name, content) in files {
+            fs_err::write(dir.path().join(name), content)?;
+        }
+        Ok(fs_err::read_to_string(write(dir.path())?)?)
+    }
+
+    #[test]
+    fn metrics_alone_make_a_page() {
+        let page = page(&[("metrics.jsonl", METRICS)]).unwrap();
+        for part in ["<b>Loss</b>", "held-out Chinese", "<b>Throughput</b>", ">two</text>"] {
+            assert!(page.contains(part), "{part} is missing");
+        }
+        for part in ["<h2>Samples</h2>", "<h2>Data</h2>", "<h2>Recipe</h2>", "<script", "src="] {
+            assert!(!page.contains(part), "{part} is there");
+        }
+    }
+
+    #[test]
+    fn every_part_is_shown_and_escaped() {
+        let page = page(&[
+            ("metrics.jsonl", METRICS),
+            ("recipe.toml", "name = \"a <b> run\"\n"),
+            ("environment.json", r#"{"host": {"threads": 2}, "commit": null}"#),
+            ("baselines.json", COMPARISON),
+            ("samples.json", r#"[{"prompt": "if a", "text": " < b", "drawn": "greedy"}]"#),
+        ])
+        .unwrap();
+        let parts = [
+            "<h1>a &lt;b&gt; run</h1>",
+            "threads: 2",
+            "<dd>unknown</dd>",
+            ">bigram 3.5</text>",
+            "<tr class=\"model\"><td>neo</td><td>2.500</td><td>1.500</td></tr>",
+            "if a</span> &lt; b",
+        ];
+        for part in parts {
+            assert!(page.contains(part), "{part} is missing");
+        }
+    }
+
+    #[test]
+    fn what_is_no_run_is_refused() {
+        let check = |files: &[(&str, &str)], expected: &str| {
+            let failure = page(files).unwrap_err().to_string();
+            assert!(failure.contains(expected), "{failure}");
+        };
+        check(&[], "holds neither metrics.jsonl nor recipe.toml");
+        check(&[("metrics.jsonl", METRICS), ("samples.json", "{}")], "samples.json");
+    }
 }

@@ -159,8 +159,8 @@ impl Folders {
 impl Size {
     fn sample(self, seed: u64) -> SampleSettings {
         let documents = match self {
-            Self::Small => 1500,
-            Self::Standard => 5000,
+            Self::Small => 2000,
+            Self::Standard => 8000,
         };
         SampleSettings { seed, documents, junk_share: 0.2 }
     }

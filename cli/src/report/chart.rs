@@ -128,7 +128,7 @@ impl Chart<'_> {
             line(svg, "grid", (plot.left, y), (plot.right, y));
             text(svg, "tick end", (plot.left - 8.0, y + 4.0), &short(tick));
         }
-        let n_ticks = ((plot.right - plot.left) / 110.0).floor().max(2.0);
+        let n_ticks = ((plot.right - plot.left) / 75.0).floor().max(2.0);
         for tick in linear_ticks(plot.x_range, n_ticks) {
             let x = plot.x(tick);
             line(svg, "mark", (x, plot.bottom), (x, plot.bottom + 4.0));
@@ -229,13 +229,14 @@ impl Plot {
     }
 }
 
-/// Mean over the `window` points around each; near the ends the window shrinks on both sides alike.
+/// Mean over the `window` points around each. At the start, where a loss is steep, the window shrinks
+/// on both sides alike; at the end only its later side is missing.
 pub(crate) fn smoothed(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
     let points: Vec<(f64, f64)> =
         points.iter().filter(|point| point.1.is_finite()).copied().collect();
     let around = |idx: usize| {
-        let reach = (window / 2).min(idx).min(points.len() - 1 - idx);
-        let part = &points[idx - reach..=idx + reach];
+        let reach = (window / 2).min(idx);
+        let part = &points[idx - reach..=(idx + reach).min(points.len() - 1)];
         part.iter().map(|point| point.1).sum::<f64>() / part.len() as f64
     };
     points.iter().enumerate().map(|(idx, point)| (point.0, around(idx))).collect()
@@ -492,7 +493,7 @@ mod tests {
             assert_eq!(means, expected);
         };
         check(1, &[1.0, 2.0, 6.0, 4.0, 3.0]);
-        check(3, &[1.0, 3.0, 4.0, 13.0 / 3.0, 3.0]);
-        check(99, &[1.0, 3.0, 3.2, 13.0 / 3.0, 3.0]);
+        check(3, &[1.0, 3.0, 4.0, 13.0 / 3.0, 3.5]);
+        check(99, &[1.0, 3.0, 3.2, 3.2, 3.2]);
     }
 }

@@ -58,7 +58,7 @@ struct Step {
     rule: String,
     dropped: u64,
     /// Percent of all records.
-    dropped_percent: f64,
+    dropped_percent: String,
     /// Percent of all records.
     left_percent: f64,
     left: u64,
@@ -121,7 +121,7 @@ fn steps(account: &Account) -> Vec<Step> {
             stage: order[place].to_owned(),
             rule: rule.to_owned(),
             dropped: n,
-            dropped_percent: percent(n),
+            dropped_percent: format!("{:.2}", percent(n)),
             left_percent: percent(left),
             left,
         }

@@ -37,7 +37,6 @@ enum Event {
     Seek,
     Price,
     Praise,
-    Love,
 }
 
 struct Story {
@@ -109,7 +108,7 @@ impl Story {
     }
 
     fn goes_on(&self, chooser: &mut Chooser) -> bool {
-        self.n_events < 3 || (self.n_events < 10 && chooser.chance(0.7))
+        self.n_events == 0 || (self.n_events < 10 && chooser.chance(0.7))
     }
 
     fn tell_event(&mut self, chooser: &mut Chooser) {
@@ -126,7 +125,7 @@ impl Story {
     }
 
     fn possible_events(&self) -> Vec<(Event, f64)> {
-        let mut events = vec![(Event::Go, 3.0), (Event::Price, 1.5), (Event::Love, 1.0)];
+        let mut events = vec![(Event::Go, 3.0), (Event::Price, 1.5)];
         match self.bought {
             None => events.push((Event::Buy, 3.0)),
             Some(bought) if bought.buyer == self.subject => events.push((Event::Buy, 1.0)),
@@ -148,7 +147,7 @@ impl Story {
                     None => chooser.pick(&self.topic.places),
                 };
                 self.people[self.subject].place = Some(place);
-                format!("{subject}去了{place}。")
+                format!("{subject}去了{}的{place}。", self.town)
             }
             Event::Buy => {
                 let (measure, noun) = chooser.pick(&self.topic.goods);
@@ -176,7 +175,6 @@ impl Story {
                 self.people[self.subject].place = place;
                 sentence
             }
-            Event::Love => format!("{subject}说{}是个好地方。", self.town),
             Event::Price => {
                 let (measure, noun) = chooser.pick(&self.topic.goods);
                 let (n, price) = (2 + chooser.below(3), 1 + chooser.below(6));

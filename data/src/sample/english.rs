@@ -17,6 +17,7 @@ struct Topic {
 
 struct Person {
     name: &'static str,
+    surname: &'static str,
     is_woman: bool,
     role: &'static str,
     place: Option<&'static str>,
@@ -39,15 +40,12 @@ enum Event {
     Seek,
     Count,
     Bell,
-    Help,
-    Praise,
     Remember,
 }
 
 struct Story {
     topic: &'static Topic,
     town: &'static str,
-    surname: &'static str,
     people: [Person; 2],
     /// Who the last sentence was about; a pronoun stands for this person.
     subject: usize,
@@ -73,15 +71,17 @@ impl Story {
         let topic = &TOPICS[chooser.below(TOPICS.len())];
         let (name, is_woman) = chooser.pick(&NAMES);
         let (friend, friend_is_woman) = chooser.pick_other(&NAMES, (name, is_woman));
+        let surname = chooser.pick(&SURNAMES);
+        let friend_surname = chooser.pick_other(&SURNAMES, surname);
         let role = chooser.pick(&topic.roles);
         let mut story = Self {
             topic,
             town: chooser.pick(&TOWNS),
-            surname: chooser.pick(&SURNAMES),
             people: [
-                Person { name, is_woman, role, place: None },
+                Person { name, surname, is_woman, role, place: None },
                 Person {
                     name: friend,
+                    surname: friend_surname,
                     is_woman: friend_is_woman,
                     role: chooser.pick_other(&topic.roles, role),
                     place: None,
@@ -99,21 +99,21 @@ impl Story {
     }
 
     fn introduce(&mut self, chooser: &mut Chooser) {
-        let Self { town, surname, .. } = *self;
-        let [hero, friend] = &self.people;
-        let (name, role) = (hero.name, with_article(hero.role));
+        let Self { town, people: [hero, friend], .. } = &*self;
+        let (name, role) = (hero.full_name(), with_article(hero.role));
         let first = match chooser.below(3) {
-            0 => format!("{name} {surname} is {role} in {town}."),
-            1 => format!("In {town} there lives {role} called {name} {surname}."),
-            _ => format!("Everyone in {town} has heard of {name} {surname}, {role}."),
+            0 => format!("{name} is {role} in {town}."),
+            1 => format!("In {town} there lives {role} called {name}."),
+            _ => format!("Everyone in {town} has heard of {name}, {role}."),
         };
         let her = if hero.is_woman { "Her" } else { "His" };
-        let friend = format!("{her} friend {} is {}.", friend.name, with_article(friend.role));
+        let friend =
+            format!("{her} friend {} is {}.", friend.full_name(), with_article(friend.role));
         self.text = format!("{first} {friend}\n");
     }
 
     fn goes_on(&self, chooser: &mut Chooser) -> bool {
-        self.n_events < 3 || (self.n_events < 10 && chooser.chance(0.7))
+        self.n_events == 0 || (self.n_events < 10 && chooser.chance(0.7))
     }
 
     fn tell_event(&mut self, chooser: &mut Chooser) {
@@ -124,12 +124,12 @@ impl Story {
         }
         let person = &self.people[self.subject];
         let subject = match (keeps_subject, person.is_woman) {
-            (false, _) => person.name,
-            (true, true) => "She",
-            (true, false) => "He",
+            (false, _) => person.full_name(),
+            (true, true) => "She".to_owned(),
+            (true, false) => "He".to_owned(),
         };
         let event = chooser.weighted(&self.possible_events());
-        let sentence = self.tell(event, subject, chooser);
+        let sentence = self.tell(event, &subject, chooser);
         if self.n_events > 0 {
             self.text.push(' ');
         }
@@ -138,7 +138,7 @@ impl Story {
     }
 
     fn possible_events(&self) -> Vec<(Event, f64)> {
-        let mut events = vec![(Event::Walk, 3.0), (Event::Count, 1.5), (Event::Praise, 1.0)];
+        let mut events = vec![(Event::Walk, 3.0), (Event::Count, 1.5)];
         match &self.held {
             None => events.push((Event::Find, 4.0)),
             Some(held) if held.holder == self.subject => events.push((Event::Give, 2.0)),
@@ -151,9 +151,6 @@ impl Story {
         }
         if self.hour < 10 {
             events.push((Event::Bell, 1.5));
-        }
-        if self.subject == 1 {
-            events.push((Event::Help, 1.5));
         }
         if !self.has_remembered {
             events.push((Event::Remember, 1.0));
@@ -169,7 +166,7 @@ impl Story {
                     None => chooser.pick(&self.topic.places),
                 };
                 self.people[self.subject].place = Some(place);
-                format!("{subject} walked to the {place}.")
+                format!("{subject} walked to the {place} of {}.", self.town)
             }
             Event::Find => {
                 let colour = chooser.pick(&COLOURS);
@@ -207,16 +204,9 @@ impl Story {
                 sentence
             }
             Event::Count => self.count(subject, chooser),
-            Event::Help => {
-                format!("{subject} asked {} {} for help.", self.people[0].name, self.surname)
-            }
-            Event::Praise => {
-                let thing = chooser.pick(&self.topic.things).1;
-                format!("{subject} said that {} has the best {thing}.", self.town)
-            }
             Event::Bell => {
                 self.hour += 1 + chooser.below(3);
-                format!("{subject} heard the bell strike {}.", NUMBERS[self.hour])
+                format!("{subject} heard the bell of {} strike {}.", self.town, NUMBERS[self.hour])
             }
             Event::Remember => {
                 self.has_remembered = true;
@@ -253,17 +243,27 @@ impl Story {
         let [hero, friend] = &self.people;
         let her = if hero.is_woman { "her" } else { "his" };
         let end = match &self.held {
-            Some(held) => format!(
-                "In the evening {} had the {} {}.",
-                self.people[held.holder].name, held.colour, held.thing
-            ),
+            Some(held) => {
+                let holder = self.people[held.holder].full_name();
+                format!("In the evening {holder} had the {} {}.", held.colour, held.thing)
+            }
             None => "In the evening nothing had been found.".to_owned(),
         };
         self.text += &format!(
-            "\n{end} So ended the day of {} {}, the {} of {}, and of {her} friend {}, the {}.",
-            hero.name, self.surname, hero.role, self.town, friend.name, friend.role
+            "\n{end} So ended the day of {}, the {} of {}, and of {her} friend {}, the {}.",
+            hero.full_name(),
+            hero.role,
+            self.town,
+            friend.full_name(),
+            friend.role
         );
         self.text
+    }
+}
+
+impl Person {
+    fn full_name(&self) -> String {
+        format!("{} {}", self.name, self.surname)
     }
 }
 

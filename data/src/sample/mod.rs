@@ -62,10 +62,10 @@ impl Source {
     /// Share of the corpus's clean documents.
     fn share(self) -> f64 {
         match self {
-            Self::English => 0.45,
-            Self::Chinese => 0.25,
-            Self::Arithmetic => 0.18,
-            Self::Code => 0.12,
+            Self::English => 0.42,
+            Self::Chinese => 0.32,
+            Self::Arithmetic => 0.15,
+            Self::Code => 0.11,
         }
     }
 
