@@ -8,6 +8,7 @@ mod summary;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, atomic::Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -59,7 +60,6 @@ const DATA_RECIPE: &str = include_str!("../../../data/recipes/demo.toml");
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let started = Instant::now();
     let device = neo_backends::device::open(&args.device)?;
-    let stop = crate::interrupt::stop_flag()?;
     let folders = Folders::create(&args.out)?;
 
     stage(1, "generate a small bilingual corpus, with copies and junk in it");
@@ -77,8 +77,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     stage(3, "pretrain: a fundamental phase, then a decay phase");
     let recipe = args.size.training_recipe(&folders.corpus(), args.seed)?;
     let run = folders.run();
-    if train::train(&recipe, &run, Resume::Never, None, &args.device, stop)? == Outcome::Interrupted
-    {
+    let stop = crate::interrupt::stop_flag()?;
+    let outcome =
+        train::train(&recipe, &run, Resume::Never, None, &args.device, Arc::clone(&stop))?;
+    if outcome == Outcome::Interrupted {
         write_line(&summary::interrupted(&run));
         return Ok(ExitCode::from(train::INTERRUPTED));
     }
@@ -88,6 +90,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let load = |dir: &Path| Transformer::load(dir, Precision::F32, &device);
     let comparison = compare::compare(&corpus, &recipe, &run, load)?;
     write_json(&run.join("baselines.json"), &comparison)?;
+    if stop.load(Ordering::Relaxed) {
+        write_line(&summary::interrupted_after_training(&run));
+        return Ok(ExitCode::from(train::INTERRUPTED));
+    }
 
     stage(5, "export to a Hugging Face folder");
     let last = compare::checkpoint_after(&run, recipe.total_steps())?;

@@ -57,7 +57,7 @@ impl Purchase {
     }
 }
 
-/// One story of about 120 to 400 characters.
+/// One story of about 90 to 320 characters.
 pub(super) fn document(chooser: &mut Chooser) -> String {
     let mut story = Story::open(chooser);
     while story.goes_on(chooser) {

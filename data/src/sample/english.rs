@@ -57,7 +57,7 @@ struct Story {
     text: String,
 }
 
-/// One story of about 300 to 800 characters.
+/// One story of about 230 to 800 characters.
 pub(super) fn document(chooser: &mut Chooser) -> String {
     let mut story = Story::open(chooser);
     while story.goes_on(chooser) {

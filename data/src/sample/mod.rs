@@ -283,7 +283,7 @@ mod tests {
                 nats += own;
                 bytes += one.text.len();
                 let n_chars = one.text.chars().count();
-                assert!((100..1200).contains(&n_chars), "{}: {n_chars}", one.id);
+                assert!((80..1000).contains(&n_chars), "{}: {n_chars}", one.id);
             }
             let bits_per_byte = nats / std::f64::consts::LN_2 / bytes as f64;
             assert!((0.05..1.0).contains(&bits_per_byte), "{source:?}: {bits_per_byte}");

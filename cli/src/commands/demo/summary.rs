@@ -39,6 +39,12 @@ pub(super) fn interrupted(run: &Path) -> String {
     format!("interrupted but saved; go on with: {} train {run}/recipe.toml --out {run}", program())
 }
 
+/// What to do with a run that was trained to its end before the interruption.
+pub(super) fn interrupted_after_training(run: &Path) -> String {
+    let run = run.display();
+    format!("interrupted; training was complete, draw its curves with: {} report {run}", program())
+}
+
 /// Predictors, nats per token, bits per byte by language.
 pub(super) fn table(comparison: &Comparison) -> String {
     let languages: Vec<&String> =
