@@ -20,6 +20,12 @@ pub enum Error {
         /// The feature that brings it.
         feature: &'static str,
     },
+    /// The device cannot compute in the number format that was asked for.
+    #[error("this device cannot compute in {precision}")]
+    UnsupportedPrecision {
+        /// The number format.
+        precision: &'static str,
+    },
     /// The driver refused or no such card is there.
     #[error("device `{name}` cannot be opened: {problem}")]
     Unavailable {
@@ -42,6 +48,9 @@ impl Error {
             Self::UnknownDevice { .. } => None,
             Self::NotCompiledIn { feature, .. } => {
                 Some(format!("build with `cargo build --release --features {feature}`"))
+            }
+            Self::UnsupportedPrecision { .. } => {
+                Some("set `precision = \"f32\"`, or take another device".into())
             }
             Self::Unavailable { .. } => Some("`neo doctor` lists the devices of this build".into()),
         }

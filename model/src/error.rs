@@ -34,6 +34,9 @@ pub enum Error {
     /// A folder that is to be made is already there.
     #[error("`{0}` exists and is not an empty folder")]
     Occupied(PathBuf),
+    /// The device is not one for this model.
+    #[error(transparent)]
+    Backend(#[from] neo_backends::Error),
     /// The device could not give its result.
     #[error("the device failed: {0}")]
     Device(String),
@@ -48,6 +51,7 @@ impl Error {
         match self {
             Self::Io { source, .. } => source.kind() == ErrorKind::NotFound,
             Self::Device(_) => false,
+            Self::Backend(source) => source.is_input(),
             Self::Malformed { .. }
             | Self::NoWeights { .. }
             | Self::Occupied(_)
@@ -64,6 +68,7 @@ impl Error {
             Self::NoWeights { dir, .. } if dir.join("pytorch_model.bin").exists() => {
                 Some("only safetensors are read; save the model with safetensors first".to_owned())
             }
+            Self::Backend(source) => source.hint(),
             Self::Occupied(_) => Some("name a folder that does not exist yet".to_owned()),
             _ => None,
         }

@@ -19,8 +19,10 @@ impl Transformer {
     /// Weights are raised or rounded to the precision's compute format.
     ///
     /// # Errors
-    /// A file that is missing or malformed, or tensors that are not this configuration's.
+    /// A file that is missing or malformed, tensors that are not this configuration's, or a device
+    /// that cannot compute in the precision.
     pub fn load(dir: &Path, precision: Precision, device: &Device) -> Result<Self> {
+        precision.check(device)?;
         let config = HfConfig::read(dir)?.model;
         let parameters = read_parameters(dir, &config, device)?.cast(precision.compute_dtype());
         Ok(Self { config, parameters })

@@ -150,6 +150,7 @@ impl<'a> Run<'a> {
         options: &'a RunOptions,
         on_event: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Self> {
+        recipe.precision.check(&options.device).map_err(neo_model::Error::from)?;
         let corpus = Arc::new(Corpus::open(&recipe.data.corpus)?);
         check_vocabulary(recipe, &corpus)?;
         let folder = RunFolder::open(&options.out, recipe)?;
