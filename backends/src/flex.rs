@@ -38,6 +38,20 @@ impl Host {
         }
     }
 
+    /// Looks at a float tensor of the Flex device, without copying when it is contiguous.
+    pub(crate) fn read<const D: usize>(
+        operation: &'static str,
+        tensor: &Tensor<D>,
+    ) -> Option<Self> {
+        Self::take(operation, tensor.clone()).ok()
+    }
+
+    /// The values of a matrix.
+    pub(crate) fn matrix(&self) -> View<'_> {
+        let shape = self.tensor.layout().shape();
+        View::new(self.values(), shape[0], shape[1])
+    }
+
     /// The values, row-major.
     pub(crate) fn values(&self) -> &[f32] {
         let n = self.tensor.layout().num_elements();
@@ -83,6 +97,12 @@ impl<'a> View<'a> {
         Self { values, rows, cols, down: cols, across: 1 }
     }
 
+    /// Rows that begin `down` values apart in a larger array, of which `values` is the rest.
+    pub(crate) fn strided(values: &'a [f32], rows: usize, cols: usize, down: usize) -> Self {
+        assert!(rows > 0 && values.len() >= (rows - 1) * down + cols, "{rows} rows, {down} apart");
+        Self { values, rows, cols, down, across: 1 }
+    }
+
     /// The same values with rows and columns exchanged.
     pub(crate) fn transposed(self) -> Self {
         let Self { values, rows, cols, down, across } = self;
@@ -90,20 +110,84 @@ impl<'a> View<'a> {
     }
 }
 
+/// Where a product goes: rows that begin `down` values apart.
+pub(crate) struct Target<'a> {
+    values: &'a mut [f32],
+    down: usize,
+}
+
+impl<'a> Target<'a> {
+    /// Rows of a larger array, of which `values` is the rest.
+    pub(crate) fn strided(values: &'a mut [f32], down: usize) -> Self {
+        Self { values, down }
+    }
+}
+
 /// `out = a b`, or `out += a b`, on all threads; `out` is row-major.
 pub(crate) fn multiply(out: &mut [f32], accumulate: bool, a: View<'_>, b: View<'_>) {
-    assert_eq!(a.cols, b.rows, "inner sizes");
     assert_eq!(out.len(), a.rows * b.cols, "output size");
-    // SAFETY: `View::new` and the assertions above bound every element that the strides reach, and
-    // `out` is borrowed for writing, so it overlaps neither input.
+    let down = b.cols;
+    run_gemm(Target { values: out, down }, accumulate, a, b, gemm::Parallelism::Rayon(0));
+}
+
+/// `out = a b`, or `out += a b`, on this thread.
+pub(crate) fn multiply_here(out: Target<'_>, accumulate: bool, a: View<'_>, b: View<'_>) {
+    run_gemm(out, accumulate, a, b, gemm::Parallelism::None);
+}
+
+/// `a b` in new memory, which is not cleared first.
+pub(crate) fn product(a: View<'_>, b: View<'_>) -> Tensor<2> {
+    let shape = [a.rows, b.cols];
+    let mut out: Vec<f32> = Vec::with_capacity(a.rows * b.cols);
+    if a.cols == 0 {
+        out.resize(a.rows * b.cols, 0.0);
+    } else {
+        // SAFETY: the capacity holds the whole product, and with an inner size above 0 every
+        // element of it is written before the length says so.
+        unsafe {
+            gemm_into(out.as_mut_ptr(), b.cols, false, a, b, gemm::Parallelism::Rayon(0));
+            out.set_len(a.rows * b.cols);
+        }
+    }
+    from_vec(out, shape)
+}
+
+fn run_gemm(
+    out: Target<'_>,
+    accumulate: bool,
+    a: View<'_>,
+    b: View<'_>,
+    parallelism: gemm::Parallelism,
+) {
+    let Target { values, down } = out;
+    assert!(a.rows > 0 && down >= b.cols, "rows of the output overlap");
+    assert!(values.len() >= (a.rows - 1) * down + b.cols, "output size");
+    // SAFETY: the assertions bound every element that the output's stride reaches.
+    unsafe { gemm_into(values.as_mut_ptr(), down, accumulate, a, b, parallelism) }
+}
+
+/// # Safety
+/// `out` must be valid for writing `a.rows` rows of `b.cols` values, `down` apart, and for reading
+/// them when accumulating.
+unsafe fn gemm_into(
+    out: *mut f32,
+    down: usize,
+    accumulate: bool,
+    a: View<'_>,
+    b: View<'_>,
+    parallelism: gemm::Parallelism,
+) {
+    assert_eq!(a.cols, b.rows, "inner sizes");
+    // SAFETY: the constructors of `View` bound every element that its strides reach; the caller
+    // vouches for `out`, which is written through and so overlaps neither input.
     unsafe {
         gemm::gemm(
             a.rows,
             b.cols,
             a.cols,
-            out.as_mut_ptr(),
+            out,
             1,
-            b.cols as isize,
+            down as isize,
             accumulate,
             a.values.as_ptr(),
             a.across as isize,
@@ -116,7 +200,7 @@ pub(crate) fn multiply(out: &mut [f32], accumulate: bool, a: View<'_>, b: View<'
             false,
             false,
             false,
-            gemm::Parallelism::Rayon(0),
+            parallelism,
         );
     }
 }

@@ -9,6 +9,7 @@ pub mod host_memory;
 pub mod kernels;
 pub mod precision;
 pub mod probe;
+pub mod profile;
 pub mod vjp;
 
 pub use error::Error;

@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Verify(commands::verify::Args),
     /// Draw a run as one self-contained page
     Report(commands::report::Args),
+    /// Time training steps on a device, operation by operation
+    Bench(commands::bench::Args),
     /// Show what this build can do, which devices it finds, and whether they compute correctly
     Doctor(commands::doctor::Args),
 }

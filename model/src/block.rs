@@ -4,7 +4,7 @@
 //! activation are made again. Tensors between operations are `[tokens, width]` with
 //! `tokens = batch * seq`; only attention sees `[batch, seq, heads, head_dim]`.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use neo_backends::kernels::{
     attention::{self, Span},
     linear, rms_norm,
@@ -52,23 +52,25 @@ pub(crate) fn forward(
 ) -> (Tensor<2>, Saved) {
     let &Pass { config, rope, span, .. } = pass;
     let (normed, x_rstd) = rms_norm::forward(x.clone(), &w.attention_norm, config.norm_eps);
-    let query = pass.heads(linear::forward(normed.clone(), &w.query), config.n_heads);
-    let key = pass.heads(linear::forward(normed.clone(), &w.key), config.n_kv_heads);
-    let value = pass.heads(linear::forward(normed, &w.value), config.n_kv_heads);
+    let query = pass.heads(linear::forward(&normed, &w.query), config.n_heads);
+    let key = pass.heads(linear::forward(&normed, &w.key), config.n_kv_heads);
+    let value = pass.heads(linear::forward(&normed, &w.value), config.n_kv_heads);
+    drop(normed);
     let (query, key) = (rope::forward(query, rope), rope::forward(key, rope));
     let (key, value) = match cache {
         Some(cache) => cache.extend(key, value),
         None => (key, value),
     };
     let (attended, attention) = attention::forward(&query, &key, &value, span);
-    let middle = x.clone() + linear::forward(pass.rows(attended.clone()), &w.output);
+    let middle = linear::add_forward(x.clone(), &pass.rows(attended.clone()), &w.output);
 
     let (normed, middle_rstd) =
         rms_norm::forward(middle.clone(), &w.feed_forward_norm, config.norm_eps);
-    let gate = linear::forward(normed.clone(), &w.gate);
-    let up = linear::forward(normed, &w.up);
+    let gate = linear::forward(&normed, &w.gate);
+    let up = linear::forward(&normed, &w.up);
+    drop(normed);
     let gated = swiglu::forward(gate.clone(), up.clone());
-    let y = middle.clone() + linear::forward(gated, &w.down);
+    let y = linear::add_forward(middle.clone(), &gated, &w.down);
     let saved =
         Saved { x, x_rstd, query, key, value, attended, attention, middle, middle_rstd, gate, up };
     (y, saved)
@@ -88,42 +90,55 @@ pub(crate) fn backward(
     let Saved { x, x_rstd, query, key, value, attended, attention, middle, middle_rstd, gate, up } =
         saved;
 
-    let gated = swiglu::forward(gate.clone(), up.clone());
-    add(&mut sums.down, linear::backward_weight(gated, dy.clone()));
-    let d_gated = linear::backward_input(&w.down, dy.clone());
-    let (d_gate, d_up) = swiglu::backward(gate, up, d_gated);
-    let normed = rms_norm::replay(middle.clone(), &w.feed_forward_norm, &middle_rstd);
-    add(&mut sums.gate, linear::backward_weight(normed.clone(), d_gate.clone()));
-    add(&mut sums.up, linear::backward_weight(normed, d_up.clone()));
-    let d_normed = linear::backward_input(&w.gate, d_gate) + linear::backward_input(&w.up, d_up);
-    let (d_middle, d_norm) =
-        rms_norm::backward(middle, &w.feed_forward_norm, &middle_rstd, d_normed);
-    add(&mut sums.feed_forward_norm, d_norm);
-    let d_middle = d_middle + dy;
+    let d_gated = linear::backward_input(&w.down, &dy);
+    let (gated, d_gate, d_up) = swiglu::backward(gate, up, d_gated);
+    add_weight_gradient(&mut sums.down, &gated, &dy);
+    drop(gated);
+    let normed = rms_norm::replay(&middle, &w.feed_forward_norm, &middle_rstd);
+    add_weight_gradient(&mut sums.gate, &normed, &d_gate);
+    add_weight_gradient(&mut sums.up, &normed, &d_up);
+    drop(normed);
+    let d_normed = linear::backward_input(&w.gate, &d_gate);
+    let d_normed = linear::add_backward_input(d_normed, &w.up, &d_up);
+    let (d_middle, d_norm) = rms_norm::backward(
+        &middle,
+        &w.feed_forward_norm,
+        &middle_rstd,
+        d_normed,
+        Some(dy),
+        sums.feed_forward_norm.extract(),
+    );
+    sums.feed_forward_norm = d_norm;
 
-    add(&mut sums.output, linear::backward_weight(pass.rows(attended.clone()), d_middle.clone()));
-    let d_attended =
-        pass.heads(linear::backward_input(&w.output, d_middle.clone()), pass.config.n_heads);
+    add_weight_gradient(&mut sums.output, &pass.rows(attended.clone()), &d_middle);
+    let d_attended = pass.heads(linear::backward_input(&w.output, &d_middle), pass.config.n_heads);
     let (d_query, d_key, d_value) =
         attention::backward([&query, &key, &value], pass.span, &attention, &attended, &d_attended);
     let d_query = pass.rows(rope::backward(d_query, pass.rope));
     let d_key = pass.rows(rope::backward(d_key, pass.rope));
     let d_value = pass.rows(d_value);
-    let normed = rms_norm::replay(x.clone(), &w.attention_norm, &x_rstd);
-    add(&mut sums.query, linear::backward_weight(normed.clone(), d_query.clone()));
-    add(&mut sums.key, linear::backward_weight(normed.clone(), d_key.clone()));
-    add(&mut sums.value, linear::backward_weight(normed, d_value.clone()));
-    let d_normed = linear::backward_input(&w.query, d_query)
-        + linear::backward_input(&w.key, d_key)
-        + linear::backward_input(&w.value, d_value);
-    let (dx, d_norm) = rms_norm::backward(x, &w.attention_norm, &x_rstd, d_normed);
-    add(&mut sums.attention_norm, d_norm);
-    dx + d_middle
+    let normed = rms_norm::replay(&x, &w.attention_norm, &x_rstd);
+    add_weight_gradient(&mut sums.query, &normed, &d_query);
+    add_weight_gradient(&mut sums.key, &normed, &d_key);
+    add_weight_gradient(&mut sums.value, &normed, &d_value);
+    let d_normed = linear::backward_input(&w.query, &d_query);
+    let d_normed = linear::add_backward_input(d_normed, &w.key, &d_key);
+    let d_normed = linear::add_backward_input(d_normed, &w.value, &d_value);
+    let (dx, d_norm) = rms_norm::backward(
+        &x,
+        &w.attention_norm,
+        &x_rstd,
+        d_normed,
+        Some(d_middle),
+        sums.attention_norm.extract(),
+    );
+    sums.attention_norm = d_norm;
+    dx
 }
 
-/// Adds a gradient into its f32 sum, in place where the backend allows.
-pub(crate) fn add(sum: &mut Tensor<2>, gradient: Tensor<2>) {
-    sum.inplace(|sum| sum + gradient.cast(DType::F32));
+/// Adds `dyᵀ x` into its f32 sum, in place where the backend allows.
+fn add_weight_gradient(sum: &mut Tensor<2>, x: &Tensor<2>, dy: &Tensor<2>) {
+    sum.inplace(|sum| linear::add_backward_weight(sum, x, dy));
 }
 
 impl Pass<'_> {

@@ -13,7 +13,7 @@ use neo_backends::kernels::{
 
 use crate::{
     ModelConfig,
-    block::{self, Pass, add},
+    block::{self, Pass},
     init,
     kv_cache::KvCache,
     parameters::Parameters,
@@ -149,7 +149,7 @@ impl Transformer {
     /// # Shapes
     /// - `hidden`: `[tokens, d_model]`; returns `[tokens, vocab_size]`
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        linear::forward(hidden, &self.parameters.head)
+        linear::forward(&hidden, &self.parameters.head)
     }
 
     /// Per-token losses, and the gradients of
@@ -179,8 +179,9 @@ impl Transformer {
         let loss =
             linear_cross_entropy::forward_backward(&normed, &w.head, targets, z_loss, head_sum);
         sums.head = loss.dw;
-        let (mut dx, d_norm) = rms_norm::backward(x, &w.norm, &rstd, loss.dx);
-        add(&mut sums.norm, d_norm);
+        let norm_sum = sums.norm.extract();
+        let (mut dx, d_norm) = rms_norm::backward(&x, &w.norm, &rstd, loss.dx, None, norm_sum);
+        sums.norm = d_norm;
         let blocks = w.blocks.iter().zip(&mut sums.blocks).zip(saved).rev();
         for ((weights, block_sums), kept) in blocks {
             dx = block::backward(weights, kept, dx, &pass, block_sums);

@@ -1,5 +1,6 @@
 //! Changing a model: recipes, loop, optimizer, schedules, checkpoints.
 
+pub mod bench;
 pub mod checkpoint;
 mod error;
 mod memory;

@@ -2,6 +2,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::profile;
+
 /// What the update needs besides the tensors; the same for all parameters but `weight_decay`.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamW {
@@ -39,6 +41,7 @@ pub struct Slot {
 /// # Shapes
 /// - `gradient`: `[rows, cols]` in f32, as the tensors of `slot`
 pub fn update(slot: Slot, gradient: Tensor<2>, settings: &AdamW) -> Slot {
+    let _timer = profile::timer("adamw", &gradient);
     #[cfg(feature = "flex")]
     let (slot, gradient) = match host::update(slot, gradient, settings) {
         Ok(done) => return done,

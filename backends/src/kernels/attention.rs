@@ -5,7 +5,12 @@
 //! FlashAttention does (arXiv 2205.14135). Grouped queries share their key head by reshaping, so
 //! keys and values are never repeated.
 
+#[cfg(feature = "flex")]
+mod host;
+
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use crate::profile;
 
 /// Queries per chunk.
 const CHUNK: usize = 256;
@@ -103,7 +108,12 @@ impl Sizes {
 /// - `q`: `[batch, q_seq, n_heads, head_dim]`; `k`, `v`: `[batch, k_seq, n_kv_heads, head_dim]`
 /// - returns: `[batch, q_seq, n_heads, head_dim]` in the dtype of `q`
 pub fn forward(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, span: &Span) -> (Tensor<4>, Saved) {
+    let _timer = profile::timer("attention", q);
     let sizes = Sizes::of(q, k);
+    #[cfg(feature = "flex")]
+    if let Some(done) = host::forward(q, k, v, span, sizes) {
+        return done;
+    }
     let dtype = q.dtype();
     let keys = k.clone().permute([0, 2, 3, 1]);
     let values = v.clone().swap_dims(1, 2);
@@ -131,7 +141,12 @@ pub fn backward(
     output: &Tensor<4>,
     d_output: &Tensor<4>,
 ) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
+    let _timer = profile::timer("attention", q);
     let sizes = Sizes::of(q, k);
+    #[cfg(feature = "flex")]
+    if let Some(done) = host::backward([q, k, v], span, saved, output, d_output, sizes) {
+        return done;
+    }
     let dtype = q.dtype();
     let keys = k.clone().swap_dims(1, 2);
     let keys_across = k.clone().permute([0, 2, 3, 1]);
@@ -203,11 +218,6 @@ fn softmax(
     seen: usize,
 ) -> (Tensor<4>, Tensor<4>) {
     let log_shape = [sizes.batch, sizes.kv_heads, sizes.group, len];
-    #[cfg(feature = "flex")]
-    let scores = match host::softmax(scores, sizes, span, (start, len, seen)) {
-        Ok((weights, log_sum)) => return (weights, log_sum.reshape(log_shape)),
-        Err(scores) => scores,
-    };
     let scores = hide(scores.cast(DType::F32) * sizes.scale(), sizes, span, (start, len, seen));
     let top = scores.clone().detach().max_dim(3);
     let powers = (scores - top.clone()).exp();
@@ -225,12 +235,6 @@ fn score_gradient(
     span: &Span,
     chunk: (usize, usize, usize),
 ) -> (Tensor<4>, Tensor<4>) {
-    #[cfg(feature = "flex")]
-    let (scores, d_weights) =
-        match host::score_gradient(scores, d_weights, &log_sum, &common, sizes, span, chunk) {
-            Ok(done) => return done,
-            Err(inputs) => inputs,
-        };
     let scores = hide(scores.cast(DType::F32) * sizes.scale(), sizes, span, chunk);
     let weights = (scores - log_sum).exp();
     let d_scores = weights.clone() * (d_weights.cast(DType::F32) - common) * sizes.scale();
@@ -262,153 +266,4 @@ fn hide(
     };
     let flat = scores.dims();
     scores.mask_fill(hidden.reshape(flat), HIDDEN)
-}
-
-#[cfg(feature = "flex")]
-mod host {
-    use burn::tensor::Tensor;
-    use rayon::prelude::*;
-
-    use super::{Sizes, Span};
-    use crate::flex::{Host, exp, from_vec, widest_simd};
-
-    type Chunk = (usize, usize, usize);
-
-    /// First visible key of each query of the chunk, `[batch][len]`, or 0.
-    fn first_keys(sizes: &Sizes, span: &Span, (start, len, _): Chunk) -> Vec<usize> {
-        match span {
-            Span::Row => vec![0; sizes.batch * len],
-            Span::Document { first } => first
-                .clone()
-                .narrow(1, start, len)
-                .to_data()
-                .iter::<i64>()
-                .map(|first| usize::try_from(first).unwrap_or(0))
-                .collect(),
-        }
-    }
-
-    /// Range of keys that row `row` of the grouped scores may see.
-    fn visible(
-        sizes: &Sizes,
-        first: &[usize],
-        (start, len, _): Chunk,
-        row: usize,
-    ) -> (usize, usize) {
-        let query = row % len;
-        let batch = row / (sizes.kv_heads * sizes.group * len);
-        (first[batch * len + query], sizes.offset() + start + query + 1)
-    }
-
-    pub(super) fn softmax(
-        scores: Tensor<4>,
-        sizes: &Sizes,
-        span: &Span,
-        chunk: Chunk,
-    ) -> Result<(Tensor<4>, Tensor<1>), Tensor<4>> {
-        let mut scores = Host::take("attention", scores)?;
-        let first = first_keys(sizes, span, chunk);
-        let mut log_sums = vec![0f32; scores.values().len() / chunk.2];
-        scores
-            .values_mut()
-            .par_chunks_mut(chunk.2)
-            .zip(log_sums.par_iter_mut())
-            .enumerate()
-            .with_min_len(16)
-            .for_each(|(row, (scores, log_sum))| {
-                let (from, to) = visible(sizes, &first, chunk, row);
-                scores[..from].fill(0.0);
-                scores[to..].fill(0.0);
-                *log_sum = softmax_row(&mut scores[from..to], sizes.scale() as f32);
-            });
-        let rows = log_sums.len();
-        Ok((scores.into_tensor(), from_vec(log_sums, [rows])))
-    }
-
-    widest_simd! { fn softmax_row(row: &mut [f32], scale: f32) -> f32 = softmax_row_body }
-
-    #[inline(always)]
-    fn softmax_row_body(row: &mut [f32], scale: f32) -> f32 {
-        let mut top = f32::NEG_INFINITY;
-        for value in row.iter_mut() {
-            *value *= scale;
-            top = if *value > top { *value } else { top };
-        }
-        for value in row.iter_mut() {
-            *value = exp(*value - top);
-        }
-        let sum = crate::flex::sum(row.iter().copied());
-        let inverse = sum.recip();
-        for value in row.iter_mut() {
-            *value *= inverse;
-        }
-        top + sum.ln()
-    }
-
-    pub(super) fn score_gradient(
-        scores: Tensor<4>,
-        d_weights: Tensor<4>,
-        log_sum: &Tensor<4>,
-        common: &Tensor<4>,
-        sizes: &Sizes,
-        span: &Span,
-        chunk: Chunk,
-    ) -> Result<(Tensor<4>, Tensor<4>), (Tensor<4>, Tensor<4>)> {
-        let mut scores = match Host::take("attention", scores) {
-            Ok(scores) => scores,
-            Err(scores) => return Err((scores, d_weights)),
-        };
-        let mut d_weights = match Host::take("attention", d_weights) {
-            Ok(d_weights) => d_weights,
-            Err(d_weights) => return Err((scores.into_tensor(), d_weights)),
-        };
-        let [log_sum, common] = [log_sum, common].map(|t| {
-            Host::take("attention", t.clone())
-                .expect("the statistics are f32 and lie beside the scores")
-        });
-        let first = first_keys(sizes, span, chunk);
-        scores
-            .values_mut()
-            .par_chunks_mut(chunk.2)
-            .zip(d_weights.values_mut().par_chunks_mut(chunk.2))
-            .zip(log_sum.values().par_iter().zip(common.values().par_iter()))
-            .enumerate()
-            .with_min_len(16)
-            .for_each(|(row, ((scores, d_weights), (&log_sum, &common)))| {
-                let (from, to) = visible(sizes, &first, chunk, row);
-                for values in [&mut *scores, &mut *d_weights] {
-                    values[..from].fill(0.0);
-                    values[to..].fill(0.0);
-                }
-                let scale = sizes.scale() as f32;
-                gradient_row(
-                    &mut scores[from..to],
-                    &mut d_weights[from..to],
-                    log_sum,
-                    common,
-                    scale,
-                );
-            });
-        Ok((scores.into_tensor(), d_weights.into_tensor()))
-    }
-
-    widest_simd! {
-        fn gradient_row(
-            scores: &mut [f32], d_weights: &mut [f32], log_sum: f32, common: f32, scale: f32,
-        ) = gradient_row_body
-    }
-
-    #[inline(always)]
-    fn gradient_row_body(
-        scores: &mut [f32],
-        d_weights: &mut [f32],
-        log_sum: f32,
-        common: f32,
-        scale: f32,
-    ) {
-        for (score, d) in scores.iter_mut().zip(d_weights) {
-            *score = exp(*score * scale - log_sum);
-            *d = *score * (*d - common) * scale;
-        }
-    }
 }

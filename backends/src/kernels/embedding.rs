@@ -2,12 +2,15 @@
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
+use crate::profile;
+
 /// Looks the ids up.
 ///
 /// # Shapes
 /// - `ids`: `[tokens]`, each below `vocab`; `table`: `[vocab, d]`
 /// - returns: `[tokens, d]`
 pub fn forward(ids: &Tensor<1, Int>, table: &Tensor<2>) -> Tensor<2> {
+    let _timer = profile::timer("embedding", table);
     table.clone().select(0, ids.clone())
 }
 
@@ -17,6 +20,7 @@ pub fn forward(ids: &Tensor<1, Int>, table: &Tensor<2>) -> Tensor<2> {
 /// - `ids`: `[tokens]`, `dy`: `[tokens, d]` in f32
 /// - `sum`: `[vocab, d]` in f32, consumed and returned
 pub fn backward(sum: Tensor<2>, ids: &Tensor<1, Int>, dy: Tensor<2>) -> Tensor<2> {
+    let _timer = profile::timer("embedding", &sum);
     #[cfg(feature = "flex")]
     let (sum, dy) = match host::backward(sum, ids, dy) {
         Ok(done) => return done,

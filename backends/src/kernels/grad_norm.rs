@@ -2,6 +2,8 @@
 
 use burn::tensor::{DType, Tensor};
 
+use crate::profile;
+
 /// Square root of the sum of all squares, accumulated in f32 (f64 across blocks on the CPU).
 ///
 /// # Shapes
@@ -16,6 +18,7 @@ pub fn forward<'a>(gradients: impl IntoIterator<Item = &'a Tensor<2>>) -> f64 {
 }
 
 fn sum_of_squares(gradient: &Tensor<2>) -> Tensor<1> {
+    let _timer = profile::timer("grad_norm", gradient);
     #[cfg(feature = "flex")]
     if let Some(sum) = host::sum_of_squares(gradient) {
         return sum;

@@ -7,6 +7,8 @@
 
 use burn::tensor::{DType, Int, Tensor};
 
+use crate::profile;
+
 /// Bytes of f32 logits held at a time, about.
 const CHUNK_BYTES: usize = 128 << 20;
 
@@ -41,6 +43,7 @@ pub fn log_probs(
     weight: &Tensor<2>,
     targets: &Tensor<1, Int>,
 ) -> (Tensor<1>, Tensor<1, Int>) {
+    let _timer = profile::timer("linear_cross_entropy", x);
     let (mut found, mut best) = (Vec::new(), Vec::new());
     for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
         let logits = logits(x, weight, start, len);
@@ -66,6 +69,7 @@ pub fn forward_backward(
     z_loss: f64,
     dw: Tensor<2>,
 ) -> Output {
+    let _timer = profile::timer("linear_cross_entropy", x);
     #[cfg(feature = "flex")]
     let dw = match host::forward_backward(x, weight, targets, z_loss as f32, dw) {
         Ok(done) => return done,

@@ -2,12 +2,15 @@
 
 use burn::tensor::{DType, Tensor, activation::sigmoid};
 
+use crate::profile;
+
 /// Gates `up` by `silu(gate)`.
 ///
 /// # Shapes
 /// - `gate`, `up`: `[tokens, d_ff]`, same dtype
 /// - returns: `[tokens, d_ff]`
 pub fn forward(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+    let _timer = profile::timer("swiglu", &gate);
     #[cfg(feature = "flex")]
     let (gate, up) = match host::forward(gate, up) {
         Ok(done) => return done,
@@ -18,11 +21,16 @@ pub fn forward(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     (gate.clone() * sigmoid(gate) * up.cast(DType::F32)).cast(dtype)
 }
 
-/// Gradients with respect to `gate` and `up`, from the inputs.
+/// The output again, and the gradients with respect to `gate` and `up`, from the inputs.
 ///
 /// # Shapes
-/// - `dy`: `[tokens, d_ff]`; returns `(d_gate, d_up)`, both `[tokens, d_ff]`
-pub fn backward(gate: Tensor<2>, up: Tensor<2>, dy: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+/// - `dy`: `[tokens, d_ff]`; returns `(output, d_gate, d_up)`, all `[tokens, d_ff]`
+pub fn backward(
+    gate: Tensor<2>,
+    up: Tensor<2>,
+    dy: Tensor<2>,
+) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    let _timer = profile::timer("swiglu", &gate);
     #[cfg(feature = "flex")]
     let (gate, up, dy) = match host::backward(gate, up, dy) {
         Ok(done) => return done,
@@ -33,8 +41,8 @@ pub fn backward(gate: Tensor<2>, up: Tensor<2>, dy: Tensor<2>) -> (Tensor<2>, Te
     let s = sigmoid(gate.clone());
     let silu = gate.clone() * s.clone();
     let slope = s.clone() + silu.clone() * (s.neg() + 1.0);
-    let d_gate = dy.clone() * up * slope;
-    (d_gate.cast(dtype), (dy * silu).cast(dtype))
+    let d_gate = dy.clone() * up.clone() * slope;
+    ((silu.clone() * up).cast(dtype), d_gate.cast(dtype), (dy * silu).cast(dtype))
 }
 
 #[cfg(feature = "flex")]
@@ -76,11 +84,12 @@ mod host {
 
     type Three = (Tensor<2>, Tensor<2>, Tensor<2>);
 
+    /// In place: `dy` becomes the output, `gate` and `up` become their gradients.
     pub(super) fn backward(
         gate: Tensor<2>,
         up: Tensor<2>,
         dy: Tensor<2>,
-    ) -> Result<(Tensor<2>, Tensor<2>), Three> {
+    ) -> Result<Three, Three> {
         let mut gate = match Host::take("swiglu", gate) {
             Ok(gate) => gate,
             Err(gate) => return Err((gate, up, dy)),
@@ -89,27 +98,31 @@ mod host {
             Ok(up) => up,
             Err(up) => return Err((gate.into_tensor(), up, dy)),
         };
-        let dy = match Host::take("swiglu", dy) {
+        let mut dy = match Host::take("swiglu", dy) {
             Ok(dy) => dy,
             Err(dy) => return Err((gate.into_tensor(), up.into_tensor(), dy)),
         };
         gate.values_mut()
             .par_chunks_mut(PIECE)
             .zip(up.values_mut().par_chunks_mut(PIECE))
-            .zip(dy.values().par_chunks(PIECE))
-            .for_each(|((gate, up), dy)| slope_piece(gate, up, dy));
-        Ok((gate.into_tensor(), up.into_tensor()))
+            .zip(dy.values_mut().par_chunks_mut(PIECE))
+            .for_each(|((gate, up), dy)| gradient_piece(gate, up, dy));
+        Ok((dy.into_tensor(), gate.into_tensor(), up.into_tensor()))
     }
 
-    widest_simd! { fn slope_piece(gate: &mut [f32], up: &mut [f32], dy: &[f32]) = slope_piece_body }
+    widest_simd! {
+        fn gradient_piece(gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) = gradient_piece_body
+    }
 
     #[inline(always)]
-    fn slope_piece_body(gate: &mut [f32], up: &mut [f32], dy: &[f32]) {
+    fn gradient_piece_body(gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
         for ((gate, up), dy) in gate.iter_mut().zip(up).zip(dy) {
             let s = 1.0 / (1.0 + exp(-*gate));
             let silu = *gate * s;
-            *gate = dy * *up * (s + silu * (1.0 - s));
-            *up = dy * silu;
+            let d_output = *dy;
+            *dy = silu * *up;
+            *gate = d_output * *up * (s + silu * (1.0 - s));
+            *up = d_output * silu;
         }
     }
 }

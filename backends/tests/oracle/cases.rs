@@ -28,14 +28,31 @@ pub(crate) fn linear(setup: Setup) {
         let weight_on = setup.tensor(&weight, [d_out, d_in]);
         let dy_on = setup.tensor(&dy, [tokens, d_out]);
 
-        let y = linear_kernel::forward(x_on.clone(), &weight_on);
+        let plus = |sum: &[f64], part: &[f64]| -> Vec<f64> {
+            sum.iter().zip(part).map(|(sum, part)| sum + part).collect()
+        };
         let across = reference::transpose(&weight, [d_out, d_in]);
-        report.check("y", case, y, &reference::matmul(&x, &across, [tokens, d_in, d_out]));
-        let dx = linear_kernel::backward_input(&weight_on, dy_on.clone());
-        report.check("dx", case, dx, &reference::matmul(&dy, &weight, [tokens, d_out, d_in]));
-        let dw = linear_kernel::backward_weight(x_on, dy_on);
+        let expected = reference::matmul(&x, &across, [tokens, d_in, d_out]);
+        let y = linear_kernel::forward(&x_on, &weight_on);
+        report.check("y", case, y, &expected);
+        let y = linear_kernel::add_forward(dy_on.clone(), &x_on, &weight_on);
+        report.check("sum + y", case, y, &plus(&dy, &expected));
+        let expected = reference::matmul(&dy, &weight, [tokens, d_out, d_in]);
+        let dx = linear_kernel::backward_input(&weight_on, &dy_on);
+        report.check("dx", case, dx, &expected);
+        let dx = linear_kernel::add_backward_input(x_on.clone(), &weight_on, &dy_on);
+        report.check("sum + dx", case, dx, &plus(&x, &expected));
         let across = reference::transpose(&dy, [tokens, d_out]);
-        report.check("dw", case, dw, &reference::matmul(&across, &x, [d_out, tokens, d_in]));
+        let expected = reference::matmul(&across, &x, [d_out, tokens, d_in]);
+        let sum = setup.normal(random, d_out * d_in, 1.0);
+        let sum_on = setup.wide(&sum, [d_out, d_in]);
+        let dw = linear_kernel::add_backward_weight(sum_on.clone(), &x_on, &dy_on);
+        assert_eq!(dw.dtype(), DType::F32, "sums are f32");
+        report.check("sum + dw", case, dw, &plus(&sum, &expected));
+        // The host form adds in place: it must not reach tensors that others still hold.
+        for (held, values) in [(x_on, &x), (dy_on, &dy), (sum_on, &sum)] {
+            assert_eq!(&host(held), values, "an input was overwritten");
+        }
     }
     report.finish();
 }
@@ -65,14 +82,24 @@ pub(crate) fn rms_norm(setup: Setup) {
         let (y, rstd) = rms_norm_kernel::forward(x_on.clone(), &weight_on, eps);
         report.check("rstd", case, rstd.clone(), &expected_rstd);
         report.check("y", case, y, &expected_y);
-        let again = rms_norm_kernel::replay(x_on.clone(), &weight_on, &rstd);
+        let again = rms_norm_kernel::replay(&x_on, &weight_on, &rstd);
         report.check("y replayed", case, again, &expected_y);
         let dy_on = setup.tensor(&dy, [tokens, d]);
-        let (dx, dw) = rms_norm_kernel::backward(x_on, &weight_on, &rstd, dy_on);
         let [expected_dx, expected_dw] = reference::rms_norm_gradient(&x, &weight, eps, &dy);
+        let zeros = || setup.wide(&vec![0.0; d], [1, d]);
+        let gradients = |dy, around, sum| {
+            rms_norm_kernel::backward(&x_on, &weight_on, &rstd, dy, around, sum)
+        };
+        let (dx, dw) = gradients(dy_on.clone(), None, zeros());
         report.check("dx", case, dx, &expected_dx);
         assert_eq!(dw.dtype(), DType::F32, "sums are f32");
-        report.check("dw", case, dw, &expected_dw);
+        report.check("dw", case, dw.clone(), &expected_dw);
+        let (dx, twice) = gradients(dy_on.clone(), Some(dy_on.clone()), dw);
+        let around: Vec<f64> = expected_dx.iter().zip(&dy).map(|(dx, dy)| dx + dy).collect();
+        report.check("dx + around", case, dx, &around);
+        let doubled: Vec<f64> = expected_dw.iter().map(|dw| 2.0 * dw).collect();
+        report.check("sum + dw", case, twice, &doubled);
+        assert_eq!(&host(dy_on), &dy, "an input was overwritten");
     }
     report.finish();
 }
@@ -123,7 +150,9 @@ pub(crate) fn swiglu(setup: Setup) {
             [&gate, &up, &dy].map(|values| setup.tensor(values, [tokens, d_ff]));
         let y = swiglu_kernel::forward(gate_on.clone(), up_on.clone());
         report.check("y", case, y, &reference::swiglu(&gate, &up));
-        let (d_gate, d_up) = swiglu_kernel::backward(gate_on.clone(), up_on.clone(), dy_on.clone());
+        let (y, d_gate, d_up) =
+            swiglu_kernel::backward(gate_on.clone(), up_on.clone(), dy_on.clone());
+        report.check("y again", case, y, &reference::swiglu(&gate, &up));
         let [expected_d_gate, expected_d_up] = reference::swiglu_gradient(&gate, &up, &dy);
         report.check("d_gate", case, d_gate, &expected_d_gate);
         report.check("d_up", case, d_up, &expected_d_up);

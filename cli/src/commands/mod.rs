@@ -1,5 +1,6 @@
 //! One file per verb, each only glue: options in, one library called, results out.
 
+pub(crate) mod bench;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod doctor;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(args) => done(import::run(args)),
         Command::Verify(args) => done(verify::run(args)),
         Command::Report(args) => done(report::run(args)),
+        Command::Bench(args) => done(bench::run(args)),
         Command::Doctor(args) => doctor::run(args),
     }
 }
