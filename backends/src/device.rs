@@ -53,30 +53,33 @@ fn fastest() -> &'static str {
     }
 }
 
+/// Makes a device and runs one operation on it. Drivers that are missing panic, some of them on
+/// another thread; the first such message is the reason, later ones are its consequences.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn probed(
     name: &str,
     make: impl FnOnce() -> Device + std::panic::UnwindSafe,
 ) -> Result<Device, Error> {
-    let unavailable = |problem: String| Error::Unavailable { name: name.to_owned(), problem };
-    let quiet = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
+    use std::sync::{Arc, Mutex, PoisonError};
+    let reason: Arc<Mutex<Option<String>>> = Arc::default();
+    let panicked = Arc::clone(&reason);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or("the driver gave no reason").to_owned();
+        panicked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+    }));
     let device = std::panic::catch_unwind(|| {
         let device = make();
         burn::tensor::Tensor::<1>::ones([1], &device).try_into_data().map(|_| device)
     });
-    std::panic::set_hook(quiet);
-    match device {
-        Ok(Ok(device)) => Ok(device),
-        Ok(Err(problem)) => Err(unavailable(problem.to_string())),
-        Err(panic) => Err(unavailable(
-            panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                .unwrap_or_else(|| "the driver gave no reason".to_owned()),
-        )),
-    }
+    std::panic::set_hook(usual);
+    let reason = reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let problem = match device {
+        Ok(Ok(device)) => return Ok(device),
+        Ok(Err(problem)) => reason.unwrap_or_else(|| problem.to_string()),
+        Err(_) => reason.unwrap_or_else(|| "the driver gave no reason".to_owned()),
+    };
+    Err(Error::Unavailable { name: name.to_owned(), problem })
 }
 
 #[cfg(feature = "flex")]

@@ -20,8 +20,8 @@ fn bf16_is_close_and_counts_what_is_slow() {
     }
     // The kernel, and whether Flex has a host form of it that bf16 tensors cannot take.
     let kernels: [(fn(Setup), bool); 10] = [
-        (cases::linear, false),
-        (cases::rope, false),
+        (cases::linear, true),
+        (cases::rope, true),
         (cases::linear_cross_entropy, true),
         (cases::embedding, false),
         (cases::adamw, false),

@@ -87,8 +87,7 @@ impl StepBenchmark {
             device,
         };
         let model = Transformer::init(&recipe.model, recipe.seed, device);
-        let mut optimizer =
-            Optimizer::new(recipe.optimizer, &recipe.model, model.parameters);
+        let mut optimizer = Optimizer::new(recipe.optimizer, &recipe.model, model.parameters);
         let lr = phase.schedule.lr(phase.steps / 2, phase.steps);
         let mut draws = recipe.seed;
         let mut step = |optimizer: &mut Optimizer| -> Result<(StepOutcome, Duration)> {

@@ -105,11 +105,7 @@ mod host {
         Ok((from_vec(y, [tokens, d]), from_vec(rstd, [tokens, 1])))
     }
 
-    pub(super) fn replay(
-        x: &Tensor<2>,
-        weight: &Tensor<2>,
-        rstd: &Tensor<2>,
-    ) -> Option<Tensor<2>> {
+    pub(super) fn replay(x: &Tensor<2>, weight: &Tensor<2>, rstd: &Tensor<2>) -> Option<Tensor<2>> {
         let [tokens, d] = x.dims();
         let x = Host::read(OPERATION, x)?;
         let (weight, rstd) = (Host::read(OPERATION, weight)?, Host::read(OPERATION, rstd)?);
@@ -190,13 +186,7 @@ mod host {
     }
 
     #[inline(always)]
-    fn gradient_rows_body(
-        x: &[f32],
-        weight: &[f32],
-        rstd: &[f32],
-        dy: &mut [f32],
-        dw: &mut [f32],
-    ) {
+    fn gradient_rows_body(x: &[f32], weight: &[f32], rstd: &[f32], dy: &mut [f32], dw: &mut [f32]) {
         let d = weight.len();
         for ((x, dy), &rstd) in x.chunks_exact(d).zip(dy.chunks_exact_mut(d)).zip(rstd) {
             let products = x.iter().zip(&*dy).zip(weight).map(|((x, dy), w)| x * dy * w);

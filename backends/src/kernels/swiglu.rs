@@ -85,11 +85,7 @@ mod host {
     type Three = (Tensor<2>, Tensor<2>, Tensor<2>);
 
     /// In place: `dy` becomes the output, `gate` and `up` become their gradients.
-    pub(super) fn backward(
-        gate: Tensor<2>,
-        up: Tensor<2>,
-        dy: Tensor<2>,
-    ) -> Result<Three, Three> {
+    pub(super) fn backward(gate: Tensor<2>, up: Tensor<2>, dy: Tensor<2>) -> Result<Three, Three> {
         let mut gate = match Host::take("swiglu", gate) {
             Ok(gate) => gate,
             Err(gate) => return Err((gate, up, dy)),

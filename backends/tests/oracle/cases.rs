@@ -87,9 +87,8 @@ pub(crate) fn rms_norm(setup: Setup) {
         let dy_on = setup.tensor(&dy, [tokens, d]);
         let [expected_dx, expected_dw] = reference::rms_norm_gradient(&x, &weight, eps, &dy);
         let zeros = || setup.wide(&vec![0.0; d], [1, d]);
-        let gradients = |dy, around, sum| {
-            rms_norm_kernel::backward(&x_on, &weight_on, &rstd, dy, around, sum)
-        };
+        let gradients =
+            |dy, around, sum| rms_norm_kernel::backward(&x_on, &weight_on, &rstd, dy, around, sum);
         let (dx, dw) = gradients(dy_on.clone(), None, zeros());
         report.check("dx", case, dx, &expected_dx);
         assert_eq!(dw.dtype(), DType::F32, "sums are f32");

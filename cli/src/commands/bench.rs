@@ -71,10 +71,7 @@ fn table(found: &StepBenchmark, recipe: &Recipe, peak_tflops: Option<f64>) -> St
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     line("recipe", format!("{}, {} parameters", found.recipe, found.parameters));
     line("tokens per step", found.tokens_per_step.to_string());
-    line(
-        "tokens/s",
-        format!("{:.0}, best {:.0}", found.tokens_per_sec, found.best_tokens_per_sec),
-    );
+    line("tokens/s", format!("{:.0}, best {:.0}", found.tokens_per_sec, found.best_tokens_per_sec));
     line("ms per step", format!("{:.1}", found.step_ms));
     line("TFLOP/s", format!("{:.3}", found.tflops));
     line(

@@ -104,7 +104,8 @@ pub(super) fn forward(
         .zip(log_sums.par_chunks_mut(q_seq * heads))
         .enumerate()
         .flat_map(|(batch, (output, log_sums))| {
-            let tiles = output.par_chunks_mut(TILE * row).zip(log_sums.par_chunks_mut(TILE * heads));
+            let tiles =
+                output.par_chunks_mut(TILE * row).zip(log_sums.par_chunks_mut(TILE * heads));
             tiles.enumerate().map(move |(tile, parts)| (batch, tile * TILE, parts))
         });
     tiles.for_each_init(Vec::new, |scores, (batch, start, (output, log_sums))| {
@@ -260,7 +261,12 @@ impl Backward<'_> {
                 across(&mut scores, queries, keys);
                 across(&mut d_scores, d_output, values);
                 self.turn_into_gradients(
-                    &mut scores, &mut d_scores, batch, head, tile.clone(), seen.clone(),
+                    &mut scores,
+                    &mut d_scores,
+                    batch,
+                    head,
+                    tile.clone(),
+                    seen.clone(),
                 );
                 let [weights, d_scores] =
                     [&scores, &d_scores].map(|x| View::new(x, tile.len(), seen.len()));
