@@ -19,7 +19,7 @@ pub fn open(name: &str) -> Result<Device, Error> {
         None => (name, 0),
     };
     match family {
-        "auto" if name == family => open(fastest()),
+        "auto" if name == family => open(resolve(name)),
         "flex" if name == family => flex(name),
         "wgpu" => wgpu(name, index),
         "cuda" => cuda(name, index),
@@ -40,6 +40,20 @@ pub fn compiled_in() -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(name, present)| present.then_some(name))
     .collect()
+}
+
+/// Whether tensors of this device lie in this process's own memory and are worked on by its threads.
+pub fn is_host(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    let is_host = crate::flex::is_flex(device);
+    #[cfg(not(feature = "flex"))]
+    let is_host = false;
+    is_host
+}
+
+/// The name of the device that `name` opens: itself, or what `auto` stands for in this build.
+pub fn resolve(name: &str) -> &str {
+    if name == "auto" { fastest() } else { name }
 }
 
 fn fastest() -> &'static str {

@@ -5,7 +5,7 @@
 //! unchanged as `Err`, and the caller takes the portable form.
 
 use burn::backend::{Flex, flex::FlexTensor};
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 /// An f32 matrix or stack of rows in host memory, contiguous.
 pub(crate) struct Host {
@@ -68,6 +68,11 @@ impl Host {
     pub(crate) fn into_tensor<const D: usize>(self) -> Tensor<D> {
         Tensor::from_primitive::<Flex>(self.tensor)
     }
+}
+
+/// Whether this is the Flex device.
+pub(crate) fn is_flex(device: &Device) -> bool {
+    Tensor::<1>::zeros([1], device).try_into_primitive::<Flex>().is_ok()
 }
 
 /// A new Flex tensor from host values.

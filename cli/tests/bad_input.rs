@@ -200,6 +200,41 @@ fn an_unknown_device_is_told_with_the_known_ones() {
     outcome.check(WRONG_INPUT, &["unknown device `tpu`", "`flex`", "`cuda[:n]`"]);
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_model_larger_than_the_machine_is_refused_at_once() {
+    let place = Workplace::new();
+    place.write("train.toml", TRAIN_RECIPE);
+    let huge = "model.n_layers=1000000000";
+    let problem = ["weights, gradients and moments need", "GiB, this machine has", "`neo plan`"];
+    place.neo(&[&TRAIN[..], &["--set", huge]].concat()).check(WRONG_INPUT, &problem);
+    assert!(!place.path("run").exists(), "a run folder was made");
+    let bench = ["bench", "step", "--recipe", "train.toml", "--set", huge, "--device", "flex"];
+    place.neo(&bench).check(WRONG_INPUT, &problem);
+}
+
+#[test]
+fn a_refused_recipe_leaves_the_run_folder_free() {
+    let place = Workplace::new();
+    place.prepare_training();
+    let wrong = [&TRAIN[..], &["--set", "phase.0.mixture.nowhere=1.0"]].concat();
+    let problem = ["mixture names source `nowhere`", "which has `en`, `zh`"];
+    place.neo(&wrong).check(WRONG_INPUT, &problem);
+    place.neo(&TRAIN).check(0, &["finished; newest checkpoint: run/checkpoints/step-"]);
+}
+
+#[test]
+fn a_corpus_of_another_tokenizer_is_refused() {
+    let place = trained();
+    let other = ["--set", "tokenizer.train.n_pieces=320", "--out", "other"];
+    place.neo(&[&["data", "run", "data.toml"], &other[..]].concat()).check(0, &[]);
+    let checkpoints = fs_err::read_dir(place.path("run/checkpoints")).expect("a run");
+    let newest = checkpoints.map(|entry| entry.expect("a folder").path()).max();
+    let newest = newest.expect("a checkpoint").display().to_string();
+    let eval = ["eval", "--model", &newest, "--corpus", "other/corpus", "--device", "flex"];
+    place.neo(&eval).check(WRONG_INPUT, &["have different tokenizers", "neo data tokenize"]);
+}
+
 // ---- a run that is already there ----
 
 /// A finished run in `run`.

@@ -28,7 +28,7 @@ pub struct SourceShare {
 /// The sources with a repetition above 0, by name.
 ///
 /// # Errors
-/// An unknown name (with the nearest known one), a repetition that is no number of rounds, or
+/// An unknown name (with the known ones), a repetition that is no number of rounds, or
 /// nothing to sample.
 pub fn shares(corpus: &Corpus, mixture: &Mixture) -> Result<Vec<SourceShare>> {
     let tokens = training_tokens(corpus);
@@ -67,11 +67,12 @@ fn training_tokens(corpus: &Corpus) -> BTreeMap<&str, u64> {
 }
 
 fn unknown(corpus: &Corpus, name: &str, known: &BTreeMap<&str, u64>) -> Error {
-    let nearest = known.keys().min_by_key(|other| strsim::damerau_levenshtein(name, other));
-    let nearest =
-        nearest.map_or(String::from("it has none"), |other| format!("nearest is `{other}`"));
+    let known: Vec<String> = known.keys().map(|name| format!("`{name}`")).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     let dir = corpus.dir().display();
-    Error::Setting(format!("mixture names source `{name}`, unknown in corpus `{dir}`: {nearest}"))
+    Error::Setting(format!(
+        "mixture names source `{name}`, unknown in corpus `{dir}`, which has {known}"
+    ))
 }
 
 #[cfg(test)]
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn bad_mixtures_are_refused() {
         check(&[("cod", 1.0)], Err("source `cod`, unknown in corpus"));
-        check(&[("cod", 1.0)], Err("nearest is `code`"));
+        check(&[("cod", 1.0)], Err("which has "));
         check(&[("en", -1.0)], Err("repeats source `en` -1 times"));
         check(&[("en", f64::NAN)], Err("repeats source `en` NaN times"));
         check(&[("en", 0.0)], Err("nothing to sample"));

@@ -71,9 +71,12 @@ pub fn to_string<T: Serialize>(value: &T) -> Result<String> {
     })
 }
 
-/// The known name that is the fewest edits away from `name`; `None` when none is known.
+/// The known name that is the fewest edits away from `name`; `None` when none is half like it.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate))
+    let edits = |candidate: &str| strsim::damerau_levenshtein(name, candidate);
+    let found = known.into_iter().min_by_key(|candidate| edits(candidate))?;
+    let length = name.chars().count().max(found.chars().count());
+    (2 * edits(found) <= length).then_some(found)
 }
 
 type Node<'a> = Spanned<DeValue<'a>>;

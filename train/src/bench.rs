@@ -72,11 +72,13 @@ impl StepBenchmark {
     /// Runs `n_steps` timed steps after the warm-up, then one that is observed.
     ///
     /// # Errors
-    /// A device that fails, or no step to time.
+    /// A device that fails or lacks precision or memory, or no step to time.
     pub fn run(recipe: &Recipe, n_steps: usize, device: &Device) -> Result<Self> {
         if n_steps == 0 {
             return Err(Error::Setting("a benchmark needs at least one step".into()));
         }
+        recipe.precision.check(device).map_err(neo_model::Error::from)?;
+        memory::check_room(recipe, device)?;
         let phase = &recipe.phases[0];
         let settings = StepSettings {
             config: &recipe.model,

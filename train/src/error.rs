@@ -81,6 +81,18 @@ pub enum Error {
         /// The folder.
         run: PathBuf,
     },
+    /// The model is larger than the machine.
+    #[error(
+        "weights, gradients and moments need {} GiB, this machine has {} GiB",
+        needed >> 30,
+        present >> 30
+    )]
+    TooLarge {
+        /// Bytes that the recipe needs at least.
+        needed: u64,
+        /// Bytes of memory of this machine.
+        present: u64,
+    },
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
@@ -102,6 +114,7 @@ impl Error {
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             Self::Malformed { .. }
             | Self::Setting(_)
+            | Self::TooLarge { .. }
             | Self::RecipeChanged { .. }
             | Self::Occupied { .. } => true,
             Self::CheckpointNotWritten { .. }
@@ -130,6 +143,10 @@ impl Error {
             }
             Self::Diverged { .. } => Some(
                 "lower the learning rate or look at these rows; the last checkpoint is intact"
+                    .to_owned(),
+            ),
+            Self::TooLarge { .. } => Some(
+                "`neo plan` shows memory by part; take a smaller model or another device"
                     .to_owned(),
             ),
             Self::NoSoundCheckpoint { .. } => {

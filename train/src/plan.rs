@@ -193,7 +193,8 @@ impl Parameters {
 }
 
 impl Memory {
-    fn of(recipe: &Recipe) -> Self {
+    /// Works the parts out.
+    pub(crate) fn of(recipe: &Recipe) -> Self {
         let model = &recipe.model;
         let n_params = model.num_params();
         let compute_bytes = match recipe.precision {

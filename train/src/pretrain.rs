@@ -18,6 +18,7 @@ use neo_data::{
     Language,
     corpus::Corpus,
     loader::{Loader, LoaderSettings},
+    mixture,
 };
 use neo_eval::{
     held_out::{self, HeldOutDocument},
@@ -151,8 +152,12 @@ impl<'a> Run<'a> {
         on_event: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Self> {
         recipe.precision.check(&options.device).map_err(neo_model::Error::from)?;
+        memory::check_room(recipe, &options.device)?;
         let corpus = Arc::new(Corpus::open(&recipe.data.corpus)?);
         check_vocabulary(recipe, &corpus)?;
+        for phase in &recipe.phases {
+            mixture::shares(&corpus, &phase.mixture)?;
+        }
         let folder = RunFolder::open(&options.out, recipe)?;
         let found = folder.checkpoint(&options.resume, recipe, corpus.hash())?;
         let optimizer = match &found.checkpoint {

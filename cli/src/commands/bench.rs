@@ -102,7 +102,8 @@ fn table(found: &StepBenchmark, recipe: &Recipe, peak_tflops: Option<f64>) -> St
     }
     line("fallbacks", found.fallbacks.to_string());
     let first_and_last = [found.losses.first(), found.losses.last()];
-    let losses: Vec<String> = first_and_last.into_iter().flatten().map(f64::to_string).collect();
+    let losses: Vec<String> =
+        first_and_last.into_iter().flatten().map(|loss| format!("{loss:.5}")).collect();
     line("loss, first and last", losses.join(", "));
     let _ = writeln!(
         text,

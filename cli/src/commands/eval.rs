@@ -1,7 +1,7 @@
 //! `neo eval`: held-out loss and bits per byte of a model on a corpus.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use neo_backends::Precision;
 use neo_data::corpus::{Corpus, Split};
@@ -10,6 +10,8 @@ use neo_eval::held_out::HeldOutDocument;
 use neo_eval::{HeldOut, NgramModel, compression, held_out, perplexity};
 use neo_model::Transformer;
 use serde_json::json;
+
+use crate::error::Usage;
 
 /// Options of `neo eval`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +25,7 @@ pub(crate) struct Args {
     /// Tokens of a window; the model's context unless given
     #[arg(long)]
     seq_len: Option<usize>,
-    /// Held-out tokens per language, 0 for all
+    /// Held-out tokens per language, about: whole documents, one of each source at least; 0 for all
     #[arg(long, default_value_t = 0)]
     max_tokens: u64,
     /// Also measure unigram and bigram models of the corpus's training tokens, and zstd -19
@@ -57,6 +59,7 @@ struct Figures {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let device = neo_backends::device::open(&args.device)?;
     let corpus = Corpus::open(&args.corpus)?;
+    check_tokenizer(&args.model, &corpus)?;
     let model = Transformer::load(&args.model, Precision::F32, &device)?;
     let seq_len = args.seq_len.unwrap_or(model.config.max_seq_len);
     let mut found: BTreeMap<String, Figures> = BTreeMap::new();
@@ -81,6 +84,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             "model": args.model, "corpus": corpus.hash(), "seq_len": seq_len, "held_out": found,
         });
         fs_err::write(out, format!("{results:#}\n")).map_err(neo_data::Error::io(out))?;
+    }
+    Ok(())
+}
+
+/// Refuses a corpus whose ids mean other pieces than the model's, where the model tells its own.
+fn check_tokenizer(model: &Path, corpus: &Corpus) -> anyhow::Result<()> {
+    let hash_of_model = Tokenizer::from_path(model).map(|tokenizer| tokenizer.vocab_hash());
+    if hash_of_model.is_ok_and(|hash| hash != corpus.manifest().vocab_hash) {
+        let (model, corpus) = (model.display(), corpus.dir().display());
+        return Err(Usage::with_hint(
+            format!("model `{model}` and corpus `{corpus}` have different tokenizers"),
+            "tokenize the texts with the model's own: `neo data tokenize --tokenizer MODEL`",
+        )
+        .into());
     }
     Ok(())
 }

@@ -51,7 +51,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let max_time = args.max_minutes.map(minutes).transpose()?;
     let stop = crate::interrupt::stop_flag()?;
     let outcome = train(&recipe, &out, resume, max_time, &args.device, stop)?;
-    write_line(&format!("run folder: {}", out.display()));
+    if outcome != Outcome::Finished {
+        write_line("the same command goes on from there");
+    }
     Ok(match outcome {
         Outcome::Interrupted => ExitCode::from(INTERRUPTED),
         Outcome::Finished | Outcome::OutOfTime => ExitCode::SUCCESS,
@@ -78,16 +80,18 @@ pub(crate) fn train(
         max_time,
         device: neo_backends::device::open(device_name)?,
         stop,
-        environment: environment::describe(device_name),
+        environment: environment::describe(neo_backends::device::resolve(device_name)),
     };
     let progress = Progress::new(format!("train {}", recipe.name), Some(recipe.total_steps()));
     let mut eta = TimeLeft::default();
+    let mut newest: Option<PathBuf> = None;
     let outcome = pretrain(recipe, &options, &mut |event| match event {
         Event::Started { step, checkpoint, warnings, .. } => {
             warnings.iter().for_each(|warning| write_line(&format!("warning: {warning}")));
             if let Some(checkpoint) = checkpoint {
-                let dir = checkpoint.dir().display();
-                write_line(&format!("resuming after step {step} from {dir}"));
+                let dir = checkpoint.dir();
+                write_line(&format!("resuming after step {step} from {}", dir.display()));
+                newest = Some(dir.to_owned());
             }
         }
         Event::Phase(position) => {
@@ -101,8 +105,17 @@ pub(crate) fn train(
         Event::Evaluated(evaluation) => write_line(&evaluation_line(evaluation)),
         Event::Saved(checkpoint) => {
             tracing::info!(checkpoint = %checkpoint.dir().display(), "saved");
+            newest = Some(checkpoint.dir().to_owned());
         }
     })?;
+    drop(progress);
+    let how = match outcome {
+        Outcome::Finished => "finished",
+        Outcome::OutOfTime => "out of time, not finished",
+        Outcome::Interrupted => "interrupted, not finished",
+    };
+    let newest = newest.map_or("none".to_owned(), |dir| dir.display().to_string());
+    write_line(&format!("{how}; newest checkpoint: {newest}"));
     Ok(outcome)
 }
 

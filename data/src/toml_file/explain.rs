@@ -164,7 +164,8 @@ fn expected_names(message: &str) -> Vec<&str> {
 
 fn advice(name: &str, known: &[&str], noun: &str) -> String {
     match nearest(name, known.iter().copied()) {
-        None => format!("no {noun} is known here"),
+        None if known.is_empty() => format!("no {noun} is known here"),
+        None => format!("known: `{}`", known.join("`, `")),
         Some(near) => {
             format!("nearest known {noun} is `{near}` (known: `{}`)", known.join("`, `"))
         }
