@@ -15,7 +15,7 @@ use crate::profile;
 pub fn forward(x: &Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
     let _timer = profile::timer("linear", x);
     #[cfg(feature = "flex")]
-    if let Some(y) = host::forward(x, weight) {
+    if let Some(y) = host::multiply(x, weight, |x, w| (x, w.transposed())) {
         return y;
     }
     x.clone().matmul(weight.clone().transpose())
@@ -28,7 +28,7 @@ pub fn forward(x: &Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
 pub fn add_forward(sum: Tensor<2>, x: &Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
     let _timer = profile::timer("linear", x);
     #[cfg(feature = "flex")]
-    let sum = match host::add_forward(sum, x, weight) {
+    let sum = match host::add(sum, x, weight, |x, w| (x, w.transposed())) {
         Ok(sum) => return sum,
         Err(sum) => sum,
     };
@@ -42,7 +42,7 @@ pub fn add_forward(sum: Tensor<2>, x: &Tensor<2>, weight: &Tensor<2>) -> Tensor<
 pub fn backward_input(weight: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
     let _timer = profile::timer("linear", dy);
     #[cfg(feature = "flex")]
-    if let Some(dx) = host::backward_input(weight, dy) {
+    if let Some(dx) = host::multiply(dy, weight, |dy, w| (dy, w)) {
         return dx;
     }
     dy.clone().matmul(weight.clone())
@@ -55,7 +55,7 @@ pub fn backward_input(weight: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
 pub fn add_backward_input(sum: Tensor<2>, weight: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
     let _timer = profile::timer("linear", dy);
     #[cfg(feature = "flex")]
-    let sum = match host::add_backward_input(sum, weight, dy) {
+    let sum = match host::add(sum, dy, weight, |dy, w| (dy, w)) {
         Ok(sum) => return sum,
         Err(sum) => sum,
     };
@@ -69,7 +69,7 @@ pub fn add_backward_input(sum: Tensor<2>, weight: &Tensor<2>, dy: &Tensor<2>) ->
 pub fn add_backward_weight(sum: Tensor<2>, x: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
     let _timer = profile::timer("linear", dy);
     #[cfg(feature = "flex")]
-    let sum = match host::add_backward_weight(sum, x, dy) {
+    let sum = match host::add(sum, dy, x, |dy, x| (dy.transposed(), x)) {
         Ok(sum) => return sum,
         Err(sum) => sum,
     };
@@ -80,58 +80,33 @@ pub fn add_backward_weight(sum: Tensor<2>, x: &Tensor<2>, dy: &Tensor<2>) -> Ten
 mod host {
     use burn::tensor::Tensor;
 
-    use crate::flex::{Host, multiply, product};
+    use crate::flex::{self, Host, View};
 
     const OPERATION: &str = "linear";
 
-    pub(super) fn forward(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
-        let (x, weight) = (Host::read(OPERATION, x)?, Host::read(OPERATION, weight)?);
-        Some(product(x.matrix(), weight.matrix().transposed()))
+    /// Which of the two matrices are transposed before they are multiplied.
+    type Arrange = for<'a> fn(View<'a>, View<'a>) -> (View<'a>, View<'a>);
+
+    /// The product of two matrices as `arrange` lays them.
+    pub(super) fn multiply(a: &Tensor<2>, b: &Tensor<2>, arrange: Arrange) -> Option<Tensor<2>> {
+        let (a, b) = (Host::read(OPERATION, a)?, Host::read(OPERATION, b)?);
+        let (a, b) = arrange(a.matrix(), b.matrix());
+        Some(flex::product(a, b))
     }
 
-    pub(super) fn backward_input(weight: &Tensor<2>, dy: &Tensor<2>) -> Option<Tensor<2>> {
-        let (weight, dy) = (Host::read(OPERATION, weight)?, Host::read(OPERATION, dy)?);
-        Some(product(dy.matrix(), weight.matrix()))
-    }
-
-    pub(super) fn add_forward(
+    /// Adds the product of two matrices, as `arrange` lays them, to `sum` where it lies.
+    pub(super) fn add(
         sum: Tensor<2>,
-        x: &Tensor<2>,
-        weight: &Tensor<2>,
+        a: &Tensor<2>,
+        b: &Tensor<2>,
+        arrange: Arrange,
     ) -> Result<Tensor<2>, Tensor<2>> {
-        let (Some(x), Some(weight)) = (Host::read(OPERATION, x), Host::read(OPERATION, weight))
-        else {
+        let (Some(a), Some(b)) = (Host::read(OPERATION, a), Host::read(OPERATION, b)) else {
             return Err(sum);
         };
         let mut sum = Host::take(OPERATION, sum)?;
-        multiply(sum.values_mut(), true, x.matrix(), weight.matrix().transposed());
-        Ok(sum.into_tensor())
-    }
-
-    pub(super) fn add_backward_input(
-        sum: Tensor<2>,
-        weight: &Tensor<2>,
-        dy: &Tensor<2>,
-    ) -> Result<Tensor<2>, Tensor<2>> {
-        let (Some(weight), Some(dy)) = (Host::read(OPERATION, weight), Host::read(OPERATION, dy))
-        else {
-            return Err(sum);
-        };
-        let mut sum = Host::take(OPERATION, sum)?;
-        multiply(sum.values_mut(), true, dy.matrix(), weight.matrix());
-        Ok(sum.into_tensor())
-    }
-
-    pub(super) fn add_backward_weight(
-        sum: Tensor<2>,
-        x: &Tensor<2>,
-        dy: &Tensor<2>,
-    ) -> Result<Tensor<2>, Tensor<2>> {
-        let (Some(x), Some(dy)) = (Host::read(OPERATION, x), Host::read(OPERATION, dy)) else {
-            return Err(sum);
-        };
-        let mut sum = Host::take(OPERATION, sum)?;
-        multiply(sum.values_mut(), true, dy.matrix().transposed(), x.matrix());
+        let (a, b) = arrange(a.matrix(), b.matrix());
+        flex::multiply(sum.values_mut(), true, a, b);
         Ok(sum.into_tensor())
     }
 }

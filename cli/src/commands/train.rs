@@ -74,13 +74,14 @@ pub(crate) fn train(
     device_name: &str,
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<Outcome> {
+    let device_name = neo_backends::device::resolve(device_name);
     let options = RunOptions {
         out: out.to_owned(),
         resume,
         max_time,
         device: neo_backends::device::open(device_name)?,
         stop,
-        environment: environment::describe(neo_backends::device::resolve(device_name)),
+        environment: environment::describe(device_name),
     };
     let progress = Progress::new(format!("train {}", recipe.name), Some(recipe.total_steps()));
     let mut eta = TimeLeft::default();

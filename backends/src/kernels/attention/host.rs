@@ -177,7 +177,6 @@ pub(super) fn backward(
         sizes,
     };
     let n_stretches = q_seq.div_ceil(STRETCH);
-    // Longest first: the last stretch sees the most keys.
     let parts: Vec<Part> = (0..batch * kv_heads * n_stretches)
         .into_par_iter()
         .with_max_len(1)
