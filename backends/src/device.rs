@@ -44,11 +44,14 @@ pub fn compiled_in() -> Vec<&'static str> {
 
 /// Whether tensors of this device lie in this process's own memory and are worked on by its threads.
 pub fn is_host(device: &Device) -> bool {
-    #[cfg(feature = "flex")]
-    let is_host = crate::flex::is_flex(device);
-    #[cfg(not(feature = "flex"))]
-    let is_host = false;
-    is_host
+    use burn::backend::DispatchDevice;
+    match device.as_dispatch() {
+        #[cfg(feature = "flex")]
+        DispatchDevice::Flex(_) => true,
+        #[cfg(feature = "tch")]
+        DispatchDevice::LibTorch(burn::backend::libtorch::LibTorchDevice::Cpu) => true,
+        _ => false,
+    }
 }
 
 /// The name of the device that `name` opens: itself, or what `auto` stands for in this build.

@@ -1,49 +1,40 @@
 //! Host access to tensors of the Flex backend, for the fast CPU forms of the kernels.
 //!
 //! A Flex tensor is a buffer in host memory, so a kernel can take it, work on it in place with
-//! rayon and hand it back. Tensors of other devices, recorded tensors and other formats come back
-//! unchanged as `Err`, and the caller takes the portable form.
+//! rayon and hand it back.
 
 use burn::backend::{Flex, flex::FlexTensor};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use half::bf16;
 
-/// An f32 matrix or stack of rows in host memory, contiguous.
+/// A matrix or stack of rows in host memory, contiguous.
 pub(crate) struct Host {
     tensor: FlexTensor,
 }
 
 impl Host {
-    /// Takes a float tensor off the Flex device without copying when it is contiguous.
+    /// Takes a float tensor of the Flex device, without copying when it is contiguous.
     ///
-    /// A Flex tensor that is not f32 counts as a fallback of `operation`.
-    pub(crate) fn take<const D: usize>(
-        operation: &'static str,
-        tensor: Tensor<D>,
-    ) -> Result<Self, Tensor<D>> {
-        if tensor.device().is_autodiff() {
-            return Err(tensor);
-        }
-        match tensor.clone().try_into_primitive::<Flex>() {
-            Err(_) => Err(tensor),
-            Ok(_) if tensor.dtype() != DType::F32 => {
-                crate::fallback::note(operation, "the fast CPU form is for f32");
-                Err(tensor)
-            }
-            Ok(primitive) => {
-                drop(tensor);
-                let in_order = primitive.is_contiguous() && primitive.layout().start_offset() == 0;
-                let tensor = if in_order { primitive } else { primitive.to_contiguous() };
-                Ok(Self { tensor })
-            }
-        }
+    /// # Panics
+    /// When it is a tensor of another device: `form::of` has asked.
+    pub(crate) fn take<const D: usize>(tensor: Tensor<D>) -> Self {
+        let primitive = tensor.try_into_primitive::<Flex>();
+        let tensor = primitive.expect("the tensors of one operation lie on one device");
+        let in_order = tensor.is_contiguous() && tensor.layout().start_offset() == 0;
+        Self { tensor: if in_order { tensor } else { tensor.to_contiguous() } }
     }
 
     /// Looks at a float tensor of the Flex device, without copying when it is contiguous.
-    pub(crate) fn read<const D: usize>(
-        operation: &'static str,
-        tensor: &Tensor<D>,
-    ) -> Option<Self> {
-        Self::take(operation, tensor.clone()).ok()
+    ///
+    /// # Panics
+    /// As [`Host::take`].
+    pub(crate) fn read<const D: usize>(tensor: &Tensor<D>) -> Self {
+        Self::take(tensor.clone())
+    }
+
+    /// The number format.
+    pub(crate) fn dtype(&self) -> DType {
+        self.tensor.dtype()
     }
 
     /// The values of a matrix.
@@ -64,15 +55,16 @@ impl Host {
         &mut self.tensor.storage_mut::<f32>()[..n]
     }
 
+    /// The values of a tensor in bf16, row-major and writable.
+    pub(crate) fn bf16_values_mut(&mut self) -> &mut [bf16] {
+        let n = self.tensor.layout().num_elements();
+        &mut self.tensor.storage_mut::<bf16>()[..n]
+    }
+
     /// Back to a tensor of the same shape.
     pub(crate) fn into_tensor<const D: usize>(self) -> Tensor<D> {
         Tensor::from_primitive::<Flex>(self.tensor)
     }
-}
-
-/// Whether this is the Flex device.
-pub(crate) fn is_flex(device: &Device) -> bool {
-    Tensor::<1>::zeros([1], device).try_into_primitive::<Flex>().is_ok()
 }
 
 /// A new Flex tensor from host values.

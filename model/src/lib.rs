@@ -14,6 +14,7 @@ pub mod staged;
 pub mod transformer;
 pub mod weights;
 
+pub use block::Recompute;
 pub use config::ModelConfig;
 pub use error::Error;
 pub use parameters::Parameters;

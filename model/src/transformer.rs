@@ -13,7 +13,7 @@ use neo_backends::kernels::{
 
 use crate::{
     ModelConfig,
-    block::{self, Pass},
+    block::{self, Pass, Recompute},
     init,
     kv_cache::KvCache,
     parameters::Parameters,
@@ -121,7 +121,13 @@ impl Transformer {
         let pass = self.pass(input);
         let mut states = vec![embedding::forward(&input.ids, &self.parameters.embedding)];
         for weights in &self.parameters.blocks {
-            let (y, _) = block::forward(weights, states[states.len() - 1].clone(), &pass, None);
+            let (y, _) = block::forward(
+                weights,
+                states[states.len() - 1].clone(),
+                &pass,
+                None,
+                Recompute::Block,
+            );
             states.push(y);
         }
         let top = states[states.len() - 1].clone();
@@ -138,7 +144,7 @@ impl Transformer {
         let pass = self.pass(&input);
         let mut x = embedding::forward(&input.ids, &self.parameters.embedding);
         for (weights, layer) in self.parameters.blocks.iter().zip(&mut cache.layers) {
-            x = block::forward(weights, x, &pass, Some(layer)).0;
+            x = block::forward(weights, x, &pass, Some(layer), Recompute::Block).0;
         }
         cache.len += input.seq;
         rms_norm::forward(x, &self.parameters.norm, self.config.norm_eps).0
@@ -162,6 +168,7 @@ impl Transformer {
         input: &Input,
         targets: &Targets,
         z_loss: f64,
+        recompute: Recompute,
         sums: &mut Parameters,
     ) -> TokenLosses {
         let pass = self.pass(input);
@@ -169,7 +176,7 @@ impl Transformer {
         let mut x = embedding::forward(&input.ids, &w.embedding);
         let mut saved = Vec::with_capacity(w.blocks.len());
         for weights in &w.blocks {
-            let (y, kept) = block::forward(weights, x, &pass, None);
+            let (y, kept) = block::forward(weights, x, &pass, None, recompute);
             saved.push(kept);
             x = y;
         }

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use neo_backends::{fallback, kernels::linear_cross_entropy::Targets};
 use neo_model::{
-    ModelConfig, Parameters, Transformer,
+    ModelConfig, Parameters, Recompute, Transformer,
     generate::{Limits, Sampling, generate},
     kv_cache::KvCache,
     score::score,
@@ -126,7 +126,13 @@ impl Batch {
     /// Adds the hand-written gradients into `sums`; returns log-probabilities and log-sum-exps.
     fn train(&self, model: &Transformer, z_loss: f64, sums: &mut Parameters) -> [Vec<f64>; 2] {
         let targets = self.targets(device());
-        let losses = model.loss_and_gradients(&model.upload(self.ids()), &targets, z_loss, sums);
+        let losses = model.loss_and_gradients(
+            &model.upload(self.ids()),
+            &targets,
+            z_loss,
+            Recompute::None,
+            sums,
+        );
         [host(losses.log_probs), host(losses.log_sum_exp)]
     }
 

@@ -85,6 +85,7 @@ impl StepBenchmark {
             precision: recipe.precision,
             attention_span: recipe.attention_span,
             z_loss: recipe.optimizer.z_loss,
+            recompute: recipe.recompute,
             micro_batch_sequences: recipe.batch.micro_batch_sequences,
             device,
         };

@@ -1,14 +1,17 @@
-//! AdamW over all parameters: f32 master weights and moments, one global clip.
+//! AdamW over all parameters: f32 master weights, moments in f32 or bf16, one global clip.
 
 use burn::tensor::{DType, Device, Tensor};
-use neo_backends::kernels::{
-    adamw::{self, AdamW, Slot},
-    grad_norm,
+use neo_backends::{
+    Precision,
+    kernels::{
+        adamw::{self, AdamW, Slot},
+        grad_norm,
+    },
 };
 use neo_model::{
     ModelConfig, Parameters,
     load::{f32_specs, read_parameters, to_device, to_host},
-    weights::{HostTensor, TensorSpec, WeightReader},
+    weights::{Dtype, HostTensor, TensorSpec, WeightReader},
 };
 
 use crate::{
@@ -28,15 +31,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// Takes over f32 weights, with moments at zero.
     pub fn new(settings: OptimizerSettings, config: &ModelConfig, weights: Parameters) -> Self {
-        let slots = weights
-            .into_vec()
-            .into_iter()
-            .map(|weight| Slot {
-                exp_avg: weight.zeros_like(),
-                exp_avg_sq: weight.zeros_like(),
-                weight,
-            })
-            .collect();
+        let slots = weights.into_vec().into_iter().map(|weight| fresh(weight, &settings)).collect();
         Self { settings, specs: f32_specs(config, ""), slots, updates: 0 }
     }
 
@@ -49,8 +44,7 @@ impl Optimizer {
     pub fn restart(&mut self) {
         self.updates = 0;
         for slot in &mut self.slots {
-            slot.exp_avg = slot.weight.zeros_like();
-            slot.exp_avg_sq = slot.weight.zeros_like();
+            *slot = fresh(slot.weight.extract(), &self.settings);
         }
     }
 
@@ -105,15 +99,18 @@ impl Optimizer {
             return TensorStream { specs: Vec::new(), tensors: Box::new(std::iter::empty()) };
         }
         let moments = self.slots.iter().zip(&self.specs).flat_map(|(slot, spec)| {
-            let named =
-                |name: &String| TensorSpec::new(name.clone(), spec.dtype, spec.shape.clone());
+            let dtype = match self.settings.moments {
+                Precision::F32 => Dtype::F32,
+                Precision::Bf16 => Dtype::BF16,
+            };
+            let named = |name: &String| TensorSpec::new(name.clone(), dtype, spec.shape.clone());
             let [first, second] = moment_names(&spec.name);
             [(&slot.exp_avg, named(&first)), (&slot.exp_avg_sq, named(&second))]
         });
         let moments: Vec<(&Tensor<2>, TensorSpec)> = moments.collect();
         let specs = moments.iter().map(|(_, spec)| spec.clone()).collect();
         let read = |(tensor, spec): (&Tensor<2>, TensorSpec)| -> Result<HostTensor> {
-            Ok(to_host(tensor, &spec)?)
+            Ok(to_host(tensor, &spec)?.cast(spec.dtype))
         };
         TensorStream { specs, tensors: Box::new(moments.into_iter().map(read)) }
     }
@@ -142,9 +139,16 @@ impl Optimizer {
         for (slot, spec) in self.slots.iter_mut().zip(&self.specs) {
             let shape = slot.weight.dims();
             let [first, second] = moment_names(&spec.name);
-            slot.exp_avg = to_device(&moments.read(&first)?, shape, device);
-            slot.exp_avg_sq = to_device(&moments.read(&second)?, shape, device);
+            let dtype = self.settings.moments.compute_dtype();
+            slot.exp_avg = to_device(&moments.read(&first)?, shape, device).cast(dtype);
+            slot.exp_avg_sq = to_device(&moments.read(&second)?, shape, device).cast(dtype);
         }
         Ok(())
     }
+}
+
+/// A weight with its moments at zero.
+fn fresh(weight: Tensor<2>, settings: &OptimizerSettings) -> Slot {
+    let zeros = Tensor::zeros(weight.dims(), (&weight.device(), settings.moments.compute_dtype()));
+    Slot { weight, exp_avg: zeros.clone(), exp_avg_sq: zeros }
 }

@@ -5,7 +5,7 @@
 //! what the decoder block saves for its backward, and allocator overhead is not in it.
 
 use neo_backends::Precision;
-use neo_model::ModelConfig;
+use neo_model::{ModelConfig, Recompute};
 use serde::Serialize;
 
 use crate::recipe::Recipe;
@@ -85,25 +85,18 @@ pub struct Memory {
     pub compute_weights: u64,
     /// Gradient sums, f32.
     pub gradients: u64,
-    /// Adam's two moments, f32.
+    /// Adam's two moments, f32 or bf16.
     pub moments: u64,
     /// Estimate: what one micro-batch keeps for its backward, and one block at work.
     pub activations: u64,
-    /// The same when only the blocks' inputs are kept and each block is run again.
-    pub activations_recomputed: u64,
     /// Logits of one chunk of tokens and their gradient, f32.
     pub logits_chunk: u64,
 }
 
 impl Memory {
-    /// All parts, without recomputation.
+    /// All parts.
     pub fn total(&self) -> u64 {
         (self.state() + self.logits_chunk).saturating_add(self.activations)
-    }
-
-    /// All parts, with recomputation.
-    pub fn total_recomputed(&self) -> u64 {
-        (self.state() + self.logits_chunk).saturating_add(self.activations_recomputed)
     }
 
     /// What does not depend on the batch.
@@ -197,13 +190,16 @@ impl Memory {
     pub(crate) fn of(recipe: &Recipe) -> Self {
         let model = &recipe.model;
         let n_params = model.num_params();
-        let compute_bytes = match recipe.precision {
-            Precision::F32 => F32_BYTES,
-            Precision::Bf16 => 2,
-        };
+        let compute_bytes = bytes_of(recipe.precision);
         let tokens = recipe.batch.micro_batch_sequences as u64 * recipe.batch.seq_len as u64;
         let (n_layers, d_model) = (model.n_layers as u64, model.d_model as u64);
         let block = Block::of(model, compute_bytes);
+        // What each block keeps, and what one block at a time makes again.
+        let (kept, again) = match recipe.recompute {
+            Recompute::None => (block.saved, 0),
+            Recompute::Mlp => (block.saved - block.feed_forward, block.feed_forward),
+            Recompute::Block => (block.input, block.saved - block.input),
+        };
         // The embedding's output is the first block's input; the last block's is the final norm's.
         let ends = d_model * compute_bytes + F32_BYTES;
         let logits =
@@ -212,19 +208,27 @@ impl Memory {
             master_weights: n_params * F32_BYTES,
             compute_weights: if compute_bytes == F32_BYTES { 0 } else { n_params * compute_bytes },
             gradients: n_params * F32_BYTES,
-            moments: 2 * n_params * F32_BYTES,
-            activations: tokens.saturating_mul(n_layers * block.saved + block.at_work + ends),
-            activations_recomputed: tokens.saturating_mul(
-                n_layers * d_model * compute_bytes + block.saved + block.at_work + ends,
-            ),
+            moments: 2 * n_params * bytes_of(recipe.optimizer.moments),
+            activations: tokens.saturating_mul(n_layers * kept + again + block.at_work + ends),
             logits_chunk: 2 * logits,
         }
     }
 }
 
+fn bytes_of(format: Precision) -> u64 {
+    match format {
+        Precision::F32 => F32_BYTES,
+        Precision::Bf16 => 2,
+    }
+}
+
 /// Bytes per token of one decoder block.
 struct Block {
-    /// Kept from the forward to the backward.
+    /// Its input.
+    input: u64,
+    /// Gate, up and their norm's factor.
+    feed_forward: u64,
+    /// All that the backward reads, input and feed-forward included.
     saved: u64,
     /// More at the backward's widest moment, in the feed-forward part.
     at_work: u64,
@@ -240,7 +244,12 @@ impl Block {
         let kv_heads = model.n_kv_heads as u64 * model.head_dim as u64;
         let saved = compute_bytes * (2 * d_model + 2 * heads + 2 * kv_heads + 2 * d_ff)
             + F32_BYTES * (2 + model.n_heads as u64);
-        Self { saved, at_work: compute_bytes * (4 * d_ff + 4 * d_model) }
+        Self {
+            input: compute_bytes * d_model,
+            feed_forward: compute_bytes * 2 * d_ff + F32_BYTES,
+            saved,
+            at_work: compute_bytes * (4 * d_ff + 4 * d_model),
+        }
     }
 }
 
@@ -314,8 +323,13 @@ mod tests {
         let at_work = 2 * (4 * 24576 + 4 * 3072);
         let ends = 2 * 3072 + 4;
         assert_eq!(memory.activations, 8192 * (28 * saved + at_work + ends));
-        let recomputed = 8192 * (28 * 2 * 3072 + saved + at_work + ends);
-        assert_eq!(memory.activations_recomputed, recomputed);
+        let recomputed = plan("neo_7b", &["recompute=block"]).memory.activations;
+        assert_eq!(recomputed, 8192 * (27 * 2 * 3072 + saved + at_work + ends));
+        let feed_forward = 2 * 2 * 24576 + 4;
+        let half = plan("neo_7b", &["recompute=mlp"]).memory.activations;
+        assert_eq!(memory.activations - half, 8192 * 27 * feed_forward);
+        let halved = plan("neo_7b", &["optimizer.moments=bf16"]).memory.moments;
+        assert_eq!(halved, 4 * n_params);
         assert_eq!(memory.logits_chunk, 256 << 20);
         let parts = memory.state() + memory.activations + memory.logits_chunk;
         assert_eq!(memory.total(), parts);

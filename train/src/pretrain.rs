@@ -239,6 +239,7 @@ impl<'a> Run<'a> {
             precision: self.recipe.precision,
             attention_span: self.recipe.attention_span,
             z_loss: self.recipe.optimizer.z_loss,
+            recompute: self.recipe.recompute,
             micro_batch_sequences: self.recipe.batch.micro_batch_sequences,
             device: self.device,
         }

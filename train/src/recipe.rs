@@ -15,7 +15,7 @@ use std::{
 
 use neo_backends::Precision;
 use neo_data::{loader, megatron::DocumentOrder, toml_file};
-use neo_model::ModelConfig;
+use neo_model::{ModelConfig, Recompute};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -32,6 +32,9 @@ pub struct Recipe {
     /// Number formats: `f32` or `bf16`.
     #[serde(with = "PrecisionName")]
     pub precision: Precision,
+    /// What the backward makes again instead of keeping it: `none`, `mlp` or `block`.
+    #[serde(with = "RecomputeName")]
+    pub recompute: Recompute,
     /// How far attention reaches within a row.
     pub attention_span: AttentionSpan,
     /// Shape of the network.
@@ -107,6 +110,9 @@ pub struct OptimizerSettings {
     pub weight_decay: f64,
     /// Largest global gradient norm.
     pub clip_norm: f64,
+    /// Number format of both moments: `f32` or `bf16`.
+    #[serde(with = "PrecisionName")]
+    pub moments: Precision,
     /// Weight of the mean squared log-partition in the loss, 0 for none.
     pub z_loss: f64,
 }
@@ -260,6 +266,15 @@ impl Recipe {
         }
         tokens
     }
+}
+
+/// How a recipe spells [`Recompute`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Recompute", rename_all = "lowercase")]
+enum RecomputeName {
+    None,
+    Mlp,
+    Block,
 }
 
 /// How a recipe spells [`Precision`].

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use neo_backends::{Precision, kernels::linear_cross_entropy::Targets};
 use neo_data::loader::TokenBatch;
 use neo_model::{
-    ModelConfig, Parameters, Transformer,
+    ModelConfig, Parameters, Recompute, Transformer,
     transformer::{InputIds, upload_ids},
 };
 
@@ -23,6 +23,8 @@ pub struct StepSettings<'a> {
     pub attention_span: AttentionSpan,
     /// Weight of the mean squared log-sum-exp in the loss.
     pub z_loss: f64,
+    /// What the backward makes again.
+    pub recompute: Recompute,
     /// Rows of one forward and backward pass.
     pub micro_batch_sequences: usize,
     /// Where to compute.
@@ -116,7 +118,8 @@ fn micro_batch(
     let weights =
         Tensor::<1>::from_data(TensorData::new(weights, [n_tokens]), (settings.device, DType::F32));
     let targets = Targets { ids: upload_ids(&targets, settings.device), weights: weights.clone() };
-    let losses = model.loss_and_gradients(&input, &targets, settings.z_loss, sums);
+    let losses =
+        model.loss_and_gradients(&input, &targets, settings.z_loss, settings.recompute, sums);
     let loss = (losses.log_probs.neg() * weights.clone()).sum();
     let square = (losses.log_sum_exp.square() * weights).sum();
     Tensor::cat(vec![loss, square], 0)

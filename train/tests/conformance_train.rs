@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use neo_backends::Precision;
 use neo_data::loader::TokenBatch;
 use neo_model::{
-    ModelConfig, Parameters, hf,
+    ModelConfig, Parameters, Recompute, hf,
     load::{f32_specs, read_parameters, to_host},
     weights::WeightReader,
 };
@@ -87,6 +87,7 @@ impl Golden {
             eps: number(hyper, "eps"),
             weight_decay: number(hyper, "weight_decay"),
             clip_norm,
+            moments: Precision::F32,
             z_loss,
         }
     }
@@ -102,6 +103,7 @@ impl Golden {
             precision: Precision::F32,
             attention_span: AttentionSpan::Row,
             z_loss,
+            recompute: Recompute::None,
             micro_batch_sequences,
             device: &self.device,
         }

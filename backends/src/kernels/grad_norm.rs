@@ -1,8 +1,15 @@
 //! Global gradient norm over all parameters, one number to the host.
 
-use burn::tensor::{DType, Tensor};
+#[cfg(feature = "flex")]
+mod flex;
 
-use crate::profile;
+use burn::tensor::Tensor;
+#[cfg(feature = "cube")]
+use reference as cube;
+#[cfg(feature = "tch")]
+use reference as torch;
+
+use crate::form::by_form;
 
 /// Square root of the sum of all squares, accumulated in f32 (f64 across blocks on the CPU).
 ///
@@ -17,35 +24,15 @@ pub fn forward<'a>(gradients: impl IntoIterator<Item = &'a Tensor<2>>) -> f64 {
     squares.iter::<f64>().sum::<f64>().sqrt()
 }
 
+/// `[1]` in f32.
 fn sum_of_squares(gradient: &Tensor<2>) -> Tensor<1> {
-    let _timer = profile::timer("grad_norm", gradient);
-    #[cfg(feature = "flex")]
-    if let Some(sum) = host::sum_of_squares(gradient) {
-        return sum;
-    }
-    gradient.clone().cast(DType::F32).square().sum()
+    by_form!("grad_norm", gradient, sum_of_squares(gradient))
 }
 
-#[cfg(feature = "flex")]
-mod host {
-    use burn::tensor::Tensor;
-    use rayon::prelude::*;
+mod reference {
+    use burn::tensor::{DType, Tensor};
 
-    use crate::flex::{Host, from_vec, sum, widest_simd};
-
-    const PIECE: usize = 16 * 1024;
-
-    pub(super) fn sum_of_squares(gradient: &Tensor<2>) -> Option<Tensor<1>> {
-        let gradient = Host::take("grad_norm", gradient.clone()).ok()?;
-        let pieces: Vec<f64> =
-            gradient.values().par_chunks(PIECE).map(|piece| f64::from(squares(piece))).collect();
-        Some(from_vec(vec![pieces.iter().sum::<f64>() as f32], [1]))
-    }
-
-    widest_simd! { fn squares(values: &[f32]) -> f32 = squares_body }
-
-    #[inline(always)]
-    fn squares_body(values: &[f32]) -> f32 {
-        sum(values.iter().map(|v| v * v))
+    pub(super) fn sum_of_squares(gradient: &Tensor<2>) -> Tensor<1> {
+        gradient.clone().cast(DType::F32).square().sum()
     }
 }

@@ -3,9 +3,17 @@
 //! Whatever a product is added to is consumed and returned, so that a matrix unit that accumulates
 //! does the addition on the way out.
 
-use burn::tensor::{DType, Tensor};
+#[cfg(feature = "flex")]
+mod flex;
 
-use crate::profile;
+use burn::tensor::Tensor;
+// Burn's products are CubeCL kernels tuned for the device, which add `sum` on the way out.
+#[cfg(feature = "cube")]
+use reference as cube;
+#[cfg(feature = "tch")]
+use reference as torch;
+
+use crate::form::by_form;
 
 /// Multiplies each row of `x` by the weight.
 ///
@@ -13,12 +21,7 @@ use crate::profile;
 /// - `x`: `[tokens, d_in]`, `weight`: `[d_out, d_in]`, same dtype
 /// - returns: `[tokens, d_out]`
 pub fn forward(x: &Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
-    let _timer = profile::timer("linear", x);
-    #[cfg(feature = "flex")]
-    if let Some(y) = host::multiply(x, weight, |x, w| (x, w.transposed())) {
-        return y;
-    }
-    x.clone().matmul(weight.clone().transpose())
+    by_form!("linear", x, forward(x, weight))
 }
 
 /// `sum + x wᵀ`.
@@ -26,13 +29,7 @@ pub fn forward(x: &Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
 /// # Shapes
 /// - `sum`: `[tokens, d_out]` in the dtype of `x`; the rest as in [`forward`]
 pub fn add_forward(sum: Tensor<2>, x: &Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
-    let _timer = profile::timer("linear", x);
-    #[cfg(feature = "flex")]
-    let sum = match host::add(sum, x, weight, |x, w| (x, w.transposed())) {
-        Ok(sum) => return sum,
-        Err(sum) => sum,
-    };
-    sum + x.clone().matmul(weight.clone().transpose())
+    by_form!("linear", x, add_forward(sum, x, weight))
 }
 
 /// Gradient with respect to the input.
@@ -40,12 +37,7 @@ pub fn add_forward(sum: Tensor<2>, x: &Tensor<2>, weight: &Tensor<2>) -> Tensor<
 /// # Shapes
 /// - `dy`: `[tokens, d_out]`; returns `[tokens, d_in]`
 pub fn backward_input(weight: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
-    let _timer = profile::timer("linear", dy);
-    #[cfg(feature = "flex")]
-    if let Some(dx) = host::multiply(dy, weight, |dy, w| (dy, w)) {
-        return dx;
-    }
-    dy.clone().matmul(weight.clone())
+    by_form!("linear", dy, backward_input(weight, dy))
 }
 
 /// Adds the gradient with respect to the input to `sum`.
@@ -53,13 +45,7 @@ pub fn backward_input(weight: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
 /// # Shapes
 /// - `sum`: `[tokens, d_in]` in the dtype of `dy`; the rest as in [`backward_input`]
 pub fn add_backward_input(sum: Tensor<2>, weight: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
-    let _timer = profile::timer("linear", dy);
-    #[cfg(feature = "flex")]
-    let sum = match host::add(sum, dy, weight, |dy, w| (dy, w)) {
-        Ok(sum) => return sum,
-        Err(sum) => sum,
-    };
-    sum + dy.clone().matmul(weight.clone())
+    by_form!("linear", dy, add_backward_input(sum, weight, dy))
 }
 
 /// Adds the gradient with respect to the weight to `sum`.
@@ -67,46 +53,33 @@ pub fn add_backward_input(sum: Tensor<2>, weight: &Tensor<2>, dy: &Tensor<2>) ->
 /// # Shapes
 /// - `sum`: `[d_out, d_in]` in f32; `x`: `[tokens, d_in]`; `dy`: `[tokens, d_out]`
 pub fn add_backward_weight(sum: Tensor<2>, x: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
-    let _timer = profile::timer("linear", dy);
-    #[cfg(feature = "flex")]
-    let sum = match host::add(sum, dy, x, |dy, x| (dy.transposed(), x)) {
-        Ok(sum) => return sum,
-        Err(sum) => sum,
-    };
-    sum + dy.clone().transpose().matmul(x.clone()).cast(DType::F32)
+    by_form!("linear", dy, add_backward_weight(sum, x, dy))
 }
 
-#[cfg(feature = "flex")]
-mod host {
-    use burn::tensor::Tensor;
+mod reference {
+    use burn::tensor::{DType, Tensor};
 
-    use crate::flex::{self, Host, View};
-
-    const OPERATION: &str = "linear";
-
-    /// Which of the two matrices are transposed before they are multiplied.
-    type Arrange = for<'a> fn(View<'a>, View<'a>) -> (View<'a>, View<'a>);
-
-    /// The product of two matrices as `arrange` lays them.
-    pub(super) fn multiply(a: &Tensor<2>, b: &Tensor<2>, arrange: Arrange) -> Option<Tensor<2>> {
-        let (a, b) = (Host::read(OPERATION, a)?, Host::read(OPERATION, b)?);
-        let (a, b) = arrange(a.matrix(), b.matrix());
-        Some(flex::product(a, b))
+    pub(super) fn forward(x: &Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+        x.clone().matmul(weight.clone().transpose())
     }
 
-    /// Adds the product of two matrices, as `arrange` lays them, to `sum` where it lies.
-    pub(super) fn add(
+    pub(super) fn add_forward(sum: Tensor<2>, x: &Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+        sum + forward(x, weight)
+    }
+
+    pub(super) fn backward_input(weight: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
+        dy.clone().matmul(weight.clone())
+    }
+
+    pub(super) fn add_backward_input(
         sum: Tensor<2>,
-        a: &Tensor<2>,
-        b: &Tensor<2>,
-        arrange: Arrange,
-    ) -> Result<Tensor<2>, Tensor<2>> {
-        let (Some(a), Some(b)) = (Host::read(OPERATION, a), Host::read(OPERATION, b)) else {
-            return Err(sum);
-        };
-        let mut sum = Host::take(OPERATION, sum)?;
-        let (a, b) = arrange(a.matrix(), b.matrix());
-        flex::multiply(sum.values_mut(), true, a, b);
-        Ok(sum.into_tensor())
+        weight: &Tensor<2>,
+        dy: &Tensor<2>,
+    ) -> Tensor<2> {
+        sum + backward_input(weight, dy)
+    }
+
+    pub(super) fn add_backward_weight(sum: Tensor<2>, x: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
+        sum + dy.clone().transpose().matmul(x.clone()).cast(DType::F32)
     }
 }

@@ -5,9 +5,16 @@
 //! with respect to each token's log-probability is known before the forward in pretraining and
 //! SFT, so one pass does both directions.
 
-use burn::tensor::{DType, Int, Tensor};
+#[cfg(feature = "flex")]
+mod flex;
 
-use crate::profile;
+use burn::tensor::{Int, Tensor};
+#[cfg(feature = "cube")]
+use reference as cube;
+#[cfg(feature = "tch")]
+use reference as torch;
+
+use crate::form::by_form;
 
 /// Bytes of f32 logits held at a time, about.
 const CHUNK_BYTES: usize = 128 << 20;
@@ -43,17 +50,7 @@ pub fn log_probs(
     weight: &Tensor<2>,
     targets: &Tensor<1, Int>,
 ) -> (Tensor<1>, Tensor<1, Int>) {
-    let _timer = profile::timer("linear_cross_entropy", x);
-    let (mut found, mut best) = (Vec::new(), Vec::new());
-    for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
-        let logits = logits(x, weight, start, len);
-        let targets = targets.clone().narrow(0, start, len).reshape([len, 1]);
-        best.push(logits.clone().argmax(1).reshape([len]));
-        let target_logits = logits.clone().gather(1, targets);
-        let log_sum = log_sum_exp(logits);
-        found.push((target_logits - log_sum).reshape([len]));
-    }
-    (Tensor::cat(found, 0), Tensor::cat(best, 0))
+    by_form!("linear_cross_entropy", x, log_probs(x, weight, targets))
 }
 
 /// Log-probabilities of the targets and the gradients of
@@ -69,31 +66,7 @@ pub fn forward_backward(
     z_loss: f64,
     dw: Tensor<2>,
 ) -> Output {
-    let _timer = profile::timer("linear_cross_entropy", x);
-    #[cfg(feature = "flex")]
-    let dw = match host::forward_backward(x, weight, targets, z_loss as f32, dw) {
-        Ok(done) => return done,
-        Err(dw) => dw,
-    };
-    let (mut log_probs, mut log_sums, mut dx, mut dw) = (Vec::new(), Vec::new(), Vec::new(), dw);
-    for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
-        let ids = targets.ids.clone().narrow(0, start, len);
-        let weights = targets.weights.clone().narrow(0, start, len);
-        let logits = logits(x, weight, start, len);
-        let (log_prob, log_sum, d_logits) = chunk_gradient(logits, ids, weights, z_loss);
-        let d_logits = d_logits.cast(x.dtype());
-        log_probs.push(log_prob);
-        log_sums.push(log_sum);
-        dx.push(d_logits.clone().matmul(weight.clone()));
-        let part = d_logits.transpose().matmul(x.clone().narrow(0, start, len));
-        dw = dw + part.cast(DType::F32);
-    }
-    Output {
-        log_probs: Tensor::cat(log_probs, 0),
-        log_sum_exp: Tensor::cat(log_sums, 0),
-        dx: Tensor::cat(dx, 0),
-        dw,
-    }
+    by_form!("linear_cross_entropy", x, forward_backward(x, weight, targets, z_loss, dw))
 }
 
 /// `(start, length)` of each chunk of tokens.
@@ -102,115 +75,84 @@ fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..tokens).step_by(chunk).map(move |start| (start, chunk.min(tokens - start)))
 }
 
-fn logits(x: &Tensor<2>, weight: &Tensor<2>, start: usize, len: usize) -> Tensor<2> {
-    x.clone().narrow(0, start, len).matmul(weight.clone().transpose()).cast(DType::F32)
-}
-
-fn log_sum_exp(logits: Tensor<2>) -> Tensor<2> {
-    let top = logits.clone().max_dim(1);
-    (logits - top.clone()).exp().sum_dim(1).log() + top
-}
-
-/// Log-probabilities, log-sum-exp and gradient of the logits of one chunk.
-fn chunk_gradient(
-    logits: Tensor<2>,
-    ids: Tensor<1, Int>,
-    weights: Tensor<1>,
-    z_loss: f64,
-) -> (Tensor<1>, Tensor<1>, Tensor<2>) {
-    let len = ids.dims()[0];
-    let vocab = logits.dims()[1] as i64;
-    let ids = ids.reshape([len, 1]);
-    let weights = weights.reshape([len, 1]);
-    let target_logits = logits.clone().gather(1, ids.clone());
-    let log_sum = log_sum_exp(logits.clone());
-    let probabilities = (logits - log_sum.clone()).exp();
-    let common = weights.clone() * (log_sum.clone() * (2.0 * z_loss) + 1.0);
-    let every = Tensor::<1, Int>::arange(0..vocab, &ids.device()).reshape([1, vocab as usize]);
-    let is_target = every.equal(ids).float().cast(DType::F32);
-    let d_logits = probabilities * common - is_target * weights;
-    ((target_logits - log_sum.clone()).reshape([len]), log_sum.reshape([len]), d_logits)
-}
-
-#[cfg(feature = "flex")]
-mod host {
-    use burn::tensor::Tensor;
-    use rayon::prelude::*;
+mod reference {
+    use burn::tensor::{DType, Int, Tensor};
 
     use super::{Output, Targets, chunks};
-    use crate::flex::{self, Host, View, exp, from_vec, multiply, sum, widest_simd};
 
-    const OPERATION: &str = "linear_cross_entropy";
+    pub(super) fn log_probs(
+        x: &Tensor<2>,
+        weight: &Tensor<2>,
+        targets: &Tensor<1, Int>,
+    ) -> (Tensor<1>, Tensor<1, Int>) {
+        let (mut found, mut best) = (Vec::new(), Vec::new());
+        for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
+            let logits = logits(x, weight, start, len);
+            let targets = targets.clone().narrow(0, start, len).reshape([len, 1]);
+            best.push(logits.clone().argmax(1).reshape([len]));
+            let target_logits = logits.clone().gather(1, targets);
+            let log_sum = log_sum_exp(logits);
+            found.push((target_logits - log_sum).reshape([len]));
+        }
+        (Tensor::cat(found, 0), Tensor::cat(best, 0))
+    }
 
-    /// One buffer of logits for all chunks; the head's gradient is summed where it lies.
     pub(super) fn forward_backward(
         x: &Tensor<2>,
         weight: &Tensor<2>,
         targets: &Targets,
-        z_loss: f32,
+        z_loss: f64,
         dw: Tensor<2>,
-    ) -> Result<Output, Tensor<2>> {
-        let [tokens, d] = x.dims();
-        let [vocab, _] = weight.dims();
-        let mut dw = Host::take(OPERATION, dw)?;
-        let inputs = [x, weight].map(|t| Host::take(OPERATION, t.clone()));
-        let ([Ok(x), Ok(weight)], Ok(weights)) =
-            (inputs, Host::take(OPERATION, targets.weights.clone().reshape([1, tokens])))
-        else {
-            return Err(dw.into_tensor());
-        };
-        let ids = flex::ids(&targets.ids);
-        let head = View::new(weight.values(), vocab, d);
-        let (mut log_probs, mut log_sums) = (vec![0f32; tokens], vec![0f32; tokens]);
-        let mut dx = vec![0f32; tokens * d];
-        let mut buffer = Vec::new();
-        for (start, len) in chunks(tokens, vocab) {
-            let rows = start..start + len;
-            let x = View::new(&x.values()[rows.start * d..rows.end * d], len, d);
-            buffer.resize(len * vocab, 0.0);
-            multiply(&mut buffer, false, x, head.transposed());
-            buffer
-                .par_chunks_mut(vocab)
-                .zip(log_probs[rows.clone()].par_iter_mut().zip(&mut log_sums[rows.clone()]))
-                .zip(ids[rows.clone()].par_iter().zip(&weights.values()[rows.clone()]))
-                .for_each(|((row, (log_prob, log_sum)), (&id, &weight))| {
-                    let target = row[id];
-                    *log_sum = gradient_row(row, weight, z_loss);
-                    row[id] -= weight;
-                    *log_prob = target - *log_sum;
-                });
-            let d_logits = View::new(&buffer, len, vocab);
-            multiply(&mut dx[rows.start * d..rows.end * d], false, d_logits, head);
-            multiply(dw.values_mut(), true, d_logits.transposed(), x);
+    ) -> Output {
+        let (mut log_probs, mut log_sums, mut dx, mut dw) =
+            (Vec::new(), Vec::new(), Vec::new(), dw);
+        for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
+            let ids = targets.ids.clone().narrow(0, start, len);
+            let weights = targets.weights.clone().narrow(0, start, len);
+            let logits = logits(x, weight, start, len);
+            let (log_prob, log_sum, d_logits) = chunk_gradient(logits, ids, weights, z_loss);
+            let d_logits = d_logits.cast(x.dtype());
+            log_probs.push(log_prob);
+            log_sums.push(log_sum);
+            dx.push(d_logits.clone().matmul(weight.clone()));
+            let part = d_logits.transpose().matmul(x.clone().narrow(0, start, len));
+            dw = dw + part.cast(DType::F32);
         }
-        Ok(Output {
-            log_probs: from_vec(log_probs, [tokens]),
-            log_sum_exp: from_vec(log_sums, [tokens]),
-            dx: from_vec(dx, [tokens, d]),
-            dw: dw.into_tensor(),
-        })
+        Output {
+            log_probs: Tensor::cat(log_probs, 0),
+            log_sum_exp: Tensor::cat(log_sums, 0),
+            dx: Tensor::cat(dx, 0),
+            dw,
+        }
     }
 
-    widest_simd! { fn gradient_row(row: &mut [f32], weight: f32, z_loss: f32) -> f32 = gradient_row_body }
+    fn logits(x: &Tensor<2>, weight: &Tensor<2>, start: usize, len: usize) -> Tensor<2> {
+        x.clone().narrow(0, start, len).matmul(weight.clone().transpose()).cast(DType::F32)
+    }
 
-    /// Turns logits into `weight (1 + 2 z lse) softmax` and returns their log-sum-exp.
-    #[inline(always)]
-    fn gradient_row_body(row: &mut [f32], weight: f32, z_loss: f32) -> f32 {
-        let mut tops = [f32::NEG_INFINITY; 16];
-        for (i, &value) in row.iter().enumerate() {
-            let top = &mut tops[i % 16];
-            *top = if value > *top { value } else { *top };
-        }
-        let top = tops.into_iter().fold(f32::NEG_INFINITY, f32::max);
-        for value in row.iter_mut() {
-            *value = exp(*value - top);
-        }
-        let total = sum(row.iter().copied());
-        let log_sum = top + total.ln();
-        let factor = weight * (1.0 + 2.0 * z_loss * log_sum) / total;
-        for value in row.iter_mut() {
-            *value *= factor;
-        }
-        log_sum
+    fn log_sum_exp(logits: Tensor<2>) -> Tensor<2> {
+        let top = logits.clone().max_dim(1);
+        (logits - top.clone()).exp().sum_dim(1).log() + top
+    }
+
+    /// Log-probabilities, log-sum-exp and gradient of the logits of one chunk.
+    fn chunk_gradient(
+        logits: Tensor<2>,
+        ids: Tensor<1, Int>,
+        weights: Tensor<1>,
+        z_loss: f64,
+    ) -> (Tensor<1>, Tensor<1>, Tensor<2>) {
+        let len = ids.dims()[0];
+        let vocab = logits.dims()[1] as i64;
+        let ids = ids.reshape([len, 1]);
+        let weights = weights.reshape([len, 1]);
+        let target_logits = logits.clone().gather(1, ids.clone());
+        let log_sum = log_sum_exp(logits.clone());
+        let probabilities = (logits - log_sum.clone()).exp();
+        let common = weights.clone() * (log_sum.clone() * (2.0 * z_loss) + 1.0);
+        let every = Tensor::<1, Int>::arange(0..vocab, &ids.device()).reshape([1, vocab as usize]);
+        let is_target = every.equal(ids).float().cast(DType::F32);
+        let d_logits = probabilities * common - is_target * weights;
+        ((target_logits - log_sum.clone()).reshape([len]), log_sum.reshape([len]), d_logits)
     }
 }

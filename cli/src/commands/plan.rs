@@ -119,12 +119,10 @@ fn memory(memory: &Memory) -> Section {
         part("master weights", memory.master_weights, "f32"),
         part("compute weights", memory.compute_weights, "bf16"),
         part("gradients", memory.gradients, "f32"),
-        part("moments", memory.moments, "f32, two"),
+        part("moments", memory.moments, "two"),
         part("activations", memory.activations, "estimate, one micro-batch"),
-        part("activations, recomputed", memory.activations_recomputed, "instead, blocks run again"),
         part("logits chunk", memory.logits_chunk, "f32, with gradient"),
         part("total", memory.total(), ""),
-        part("total, recomputed", memory.total_recomputed(), ""),
     ];
     if memory.compute_weights == 0 {
         rows.retain(|(name, ..)| name != "compute weights");

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use neo_backends::{Precision, kernels::linear_cross_entropy::Targets};
 use neo_model::{
-    Parameters, Transformer,
+    Parameters, Recompute, Transformer,
     transformer::{InputIds, upload_ids},
     weights::WeightReader,
 };
@@ -168,7 +168,7 @@ pub(crate) fn train(
         weights: Tensor::from_data(weights, (device(), DType::F32)),
     };
     let mut gradients = Parameters::zeros(&model.config, device());
-    let losses = model.loss_and_gradients(&input, &targets, 0.0, &mut gradients);
+    let losses = model.loss_and_gradients(&input, &targets, 0.0, Recompute::None, &mut gradients);
     let nll: Vec<f64> = host(losses.log_probs).into_iter().map(|p| -p).collect();
     let loss = nll.iter().zip(mask).map(|(nll, weight)| nll * weight).sum::<f64>() / n_tokens;
     Trained { nll, loss, gradients, n_tokens }

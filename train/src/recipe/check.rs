@@ -72,7 +72,7 @@ impl Recipe {
 
 impl OptimizerSettings {
     fn check(&self) -> Result<()> {
-        let Self { beta1, beta2, eps, weight_decay, clip_norm, z_loss } = *self;
+        let Self { beta1, beta2, eps, weight_decay, clip_norm, z_loss, moments: _ } = *self;
         for (key, beta) in [("optimizer.beta1", beta1), ("optimizer.beta2", beta2)] {
             if !(0.0..1.0).contains(&beta) {
                 return wrong(key, beta, "a number from 0 to below 1");

@@ -1,4 +1,4 @@
-//! The same on host memory: tiles of queries, each against the keys that it can see and no others.
+//! Tiles of queries, each against the keys that it can see and no others.
 //!
 //! Heads are read where they lie, a row of `n_heads * head_dim` values per position. The scores of
 //! one tile and one head are all that is held. The backward runs over stretches of queries; each
@@ -13,7 +13,6 @@ use rayon::prelude::*;
 use super::{Saved, Sizes, Span};
 use crate::flex::{Host, Target, View, exp, from_vec, multiply_here, sum, widest_simd};
 
-const OPERATION: &str = "attention";
 /// Queries whose scores are held at a time.
 const TILE: usize = 64;
 /// Queries of one task of the backward.
@@ -87,10 +86,9 @@ pub(super) fn forward(
     v: &Tensor<4>,
     span: &Span,
     sizes: Sizes,
-) -> Option<(Tensor<4>, Saved)> {
+) -> (Tensor<4>, Saved) {
     let Sizes { batch, q_seq, k_seq, kv_heads, group, head_dim } = sizes;
-    let (q, k, v) =
-        (Host::read(OPERATION, q)?, Host::read(OPERATION, k)?, Host::read(OPERATION, v)?);
+    let (q, k, v) = (Host::read(q), Host::read(k), Host::read(v));
     let heads = kv_heads * group;
     let queries = Heads::new(q.values(), q_seq, heads, head_dim);
     let keys = Heads::new(k.values(), k_seq, kv_heads, head_dim);
@@ -138,7 +136,7 @@ pub(super) fn forward(
     });
     let log_sum_exp = from_vec(log_sums, [batch, q_seq, heads]).swap_dims(1, 2);
     let log_sum_exp = log_sum_exp.reshape([batch, kv_heads, group, q_seq]);
-    Some((from_vec(output, [batch, q_seq, heads, head_dim]), Saved { log_sum_exp }))
+    (from_vec(output, [batch, q_seq, heads, head_dim]), Saved { log_sum_exp })
 }
 
 /// Gradients of one stretch of queries of one key head.
@@ -160,11 +158,10 @@ pub(super) fn backward(
     output: &Tensor<4>,
     d_output: &Tensor<4>,
     sizes: Sizes,
-) -> Option<(Tensor<4>, Tensor<4>, Tensor<4>)> {
+) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
     let Sizes { batch, q_seq, k_seq, kv_heads, group, head_dim } = sizes;
-    let read = |tensor| Host::read(OPERATION, tensor);
-    let (q, k, v, output, d_output, log_sums) =
-        (read(q)?, read(k)?, read(v)?, read(output)?, read(d_output)?, read(&saved.log_sum_exp)?);
+    let [q, k, v, output, d_output, log_sums] =
+        [q, k, v, output, d_output, &saved.log_sum_exp].map(Host::read);
     let heads = kv_heads * group;
     let pass = Backward {
         queries: Heads::new(q.values(), q_seq, heads, head_dim),
@@ -213,7 +210,7 @@ pub(super) fn backward(
     });
     let k_shape = [batch, k_seq, kv_heads, head_dim];
     let dq = from_vec(dq, [batch, q_seq, heads, head_dim]);
-    Some((dq, from_vec(dk, k_shape), from_vec(dv, k_shape)))
+    (dq, from_vec(dk, k_shape), from_vec(dv, k_shape))
 }
 
 /// Inputs of the backward.
