@@ -38,6 +38,7 @@ RECIPE = """\
 name = "kill-resume"
 seed = 7
 precision = "f32"
+recompute = "none"
 attention_span = "document"
 
 [model]
@@ -67,6 +68,7 @@ beta2 = 0.95
 eps = 1e-8
 weight_decay = 0.1
 clip_norm = 1.0
+moments = "f32"
 z_loss = 0.0
 
 [[phase]]
@@ -129,6 +131,7 @@ def write_recipe(path, corpus, steps, micro_batch_sequences):
 def start(args, recipe, run, log):
     command = [args.neo, "train", recipe, "--out", run, "--resume", "auto"]
     command += ["--device", args.device]
+    command += [word for value in args.set for word in ("--set", value)]
     return subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
 
 
@@ -289,6 +292,7 @@ def main():
     parser.add_argument("--neo", type=Path, required=True, help="the program")
     parser.add_argument("--corpus", type=Path, required=True, help="folder with corpus.json")
     parser.add_argument("--device", default="flex")
+    parser.add_argument("--set", action="append", default=[], help="override of the recipe, KEY=VALUE")
     parser.add_argument("--out", type=Path, help="an empty folder to work in (default: a temporary one)")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--kills-inside", type=int, default=5)

@@ -125,14 +125,18 @@ impl Batch {
 
     /// Adds the hand-written gradients into `sums`; returns log-probabilities and log-sum-exps.
     fn train(&self, model: &Transformer, z_loss: f64, sums: &mut Parameters) -> [Vec<f64>; 2] {
-        let targets = self.targets(device());
-        let losses = model.loss_and_gradients(
-            &model.upload(self.ids()),
-            &targets,
-            z_loss,
-            Recompute::None,
-            sums,
-        );
+        self.train_keeping(Recompute::None, model, z_loss, sums)
+    }
+
+    fn train_keeping(
+        &self,
+        recompute: Recompute,
+        model: &Transformer,
+        z_loss: f64,
+        sums: &mut Parameters,
+    ) -> [Vec<f64>; 2] {
+        let (input, targets) = (model.upload(self.ids()), self.targets(device()));
+        let losses = model.loss_and_gradients(&input, &targets, z_loss, recompute, sums);
         [host(losses.log_probs), host(losses.log_sum_exp)]
     }
 
@@ -185,6 +189,23 @@ fn recorded(model: &Transformer, batch: &Batch, z_loss: f64) -> ([Vec<f64>; 2], 
     let mut gradients = (losses * weights).sum().backward();
     let values = [log_probs, log_sums].map(|tensor| host(tensor.without_autodiff()));
     (values, leaves.iter().map(|leaf| host(leaf.grad_remove(&mut gradients).unwrap())).collect())
+}
+
+/// What is made again is made as it was: every gradient is the same to the last bit.
+#[test]
+fn recomputing_changes_no_bit() {
+    let model = model(HEADS[2], 5);
+    let batch = Batch::random([2, 33], 37, true);
+    let gradients = |recompute| {
+        let mut sums = Parameters::zeros(&model.config, device());
+        let losses = batch.train_keeping(recompute, &model, 1e-2, &mut sums);
+        (losses, sums.into_vec().into_iter().map(host).collect::<Vec<_>>())
+    };
+    let kept = gradients(Recompute::None);
+    assert!(kept.1.iter().flatten().any(|&gradient| gradient != 0.0));
+    for recompute in [Recompute::Mlp, Recompute::Block] {
+        assert!(gradients(recompute) == kept, "{recompute:?}");
+    }
 }
 
 /// Query heads, key heads, width of a head: MHA, MQA, GQA with widths that are not `d_model`.

@@ -21,6 +21,8 @@ use crate::{
 
 /// Steps whose time does not count: compilation, tuning, the first touch of memory.
 const WARM_UP_STEPS: usize = 3;
+/// The part of a step in which no operation runs: the device waits for the host.
+pub const HOST_GAP: &str = "host gap";
 /// Rows, columns and inner size of the product that the matrix rate is measured with.
 const MATRIX_SIZE: usize = 2048;
 /// How long the matrix rate is measured.
@@ -60,7 +62,7 @@ pub struct StepBenchmark {
 /// What one operation takes of a step.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct OperationShare {
-    /// Name of the file in `kernels/`; `other` is all that is no operation.
+    /// Name of the file in `kernels/`, or [`HOST_GAP`].
     pub name: &'static str,
     /// Number of calls.
     pub calls: u64,
@@ -138,7 +140,7 @@ impl StepBenchmark {
     }
 }
 
-/// Longest first; what is left of the step is `other`.
+/// Longest first; what is left of the step is the host gap.
 fn shares(
     operations: &std::collections::BTreeMap<&'static str, OperationTime>,
     step_ms: f64,
@@ -152,7 +154,7 @@ fn shares(
         })
         .collect();
     let counted: f64 = shares.iter().map(|share| share.ms).sum();
-    shares.push(OperationShare { name: "other", calls: 0, ms: (step_ms - counted).max(0.0) });
+    shares.push(OperationShare { name: HOST_GAP, calls: 0, ms: (step_ms - counted).max(0.0) });
     shares.sort_by(|a, b| b.ms.total_cmp(&a.ms));
     shares
 }
@@ -205,11 +207,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_operation_took_is_other() {
+    fn what_no_operation_took_is_the_hosts() {
         let time = |ms| OperationTime { calls: 2, total: Duration::from_millis(ms) };
         let shares = shares(&[("linear", time(30)), ("rope", time(5))].into(), 100.0);
         let listed: Vec<(&str, u64)> =
             shares.iter().map(|share| (share.name, share.ms.round() as u64)).collect();
-        assert_eq!(listed, [("other", 65), ("linear", 30), ("rope", 5)]);
+        assert_eq!(listed, [(HOST_GAP, 65), ("linear", 30), ("rope", 5)]);
     }
 }

@@ -167,6 +167,7 @@ pub(crate) const TRAIN_RECIPE: &str = "\
 name = \"test\"
 seed = 1
 precision = \"f32\"
+recompute = \"mlp\"
 attention_span = \"document\"
 [model]
 vocab_size = 384
@@ -192,6 +193,7 @@ beta2 = 0.95
 eps = 1e-8
 weight_decay = 0.1
 clip_norm = 1.0
+moments = \"bf16\"
 z_loss = 0.0
 [[phase]]
 name = \"fundamental\"
