@@ -176,8 +176,8 @@ mod tests {
     fn spelling_and_types_are_refused_with_the_line() {
         check_wrong(&["optimizer.beat1=1"], "nearest known key is `beta1`");
         check_wrong(&["precision=fp16"], "(known: `f32`, `bf16`)");
-        check_wrong(&["recompute=all"], "(known: `none`, `mlp`, `block`)");
-        check_wrong(&["optimizer.moments=fp8"], "(known: `f32`, `bf16`)");
+        check_wrong(&["recompute=all"], "is `all`, known: `none`, `mlp`, `block`");
+        check_wrong(&["optimizer.moments=fp32"], "(known: `f32`, `bf16`)");
         check_wrong(&["data.order=random"], "is `random`, known: `neo`, `megatron`");
         check_wrong(&["phase.0.schedule.lr=1"], "`phase.0.schedule`: key `lr` has no use");
         check_wrong(
