@@ -29,9 +29,10 @@ pub(crate) fn on_flex() -> bool {
     device_name() == "flex"
 }
 
-/// All cases on the CPU; elsewhere, where each shape is compiled anew, the first `few`.
+/// All cases where kernels come compiled; the first `few` where each shape is compiled anew.
 pub(crate) fn thinned<T>(cases: &[T], few: usize) -> &[T] {
-    if on_flex() { cases } else { &cases[..few.min(cases.len())] }
+    let is_compiled = on_flex() || device_name().starts_with("tch");
+    if is_compiled { cases } else { &cases[..few.min(cases.len())] }
 }
 
 /// Which of a kernel's two forms is asked for.
