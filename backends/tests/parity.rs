@@ -161,6 +161,40 @@ fn attention_agrees_with_autodiff() {
     }
 }
 
+/// Spans that LibTorch's form gives to other calls than those of the cases: rows with the same
+/// documents at once, windows, which are no documents, and documents over a cache, behind masks.
+#[test]
+fn attention_of_other_spans_agrees_with_the_reference() {
+    if !on_libtorch() {
+        return;
+    }
+    let random = &mut Random::new(4);
+    let (batch, k_seq, head_dim) = (2, 300, 8);
+    let spans: [(usize, fn(usize) -> usize); 3] =
+        [(300, |at| at / 100 * 100), (300, |at| at.saturating_sub(70)), (40, |at| at / 100 * 100)];
+    for (q_seq, first) in spans {
+        let row: Vec<u32> = (k_seq - q_seq..k_seq).map(|at| first(at) as u32).collect();
+        let inputs = [(q_seq, 4), (q_seq, 4), (k_seq, 2), (k_seq, 2)].map(|(seq, heads)| {
+            let shape = [batch, seq, heads, head_dim];
+            let values: Vec<f64> = (0..shape.iter().product()).map(|_| random.normal()).collect();
+            (values, shape)
+        });
+        let run = |form| {
+            let setup = Setup { dtype: DType::F32, form, tolerance: 1e-5, seed: 0 };
+            let [q, d_output, k, v] =
+                inputs.each_ref().map(|(values, shape)| setup.tensor(values, *shape));
+            let span = attention::Span::document(&row.repeat(batch), batch, q_seq, &setup.device());
+            let (output, saved) = attention::forward(&q, &k, &v, &span);
+            let (dq, dk, dv) = attention::backward([&q, &k, &v], &span, &saved, &output, &d_output);
+            [output, saved.log_sum_exp, dq, dk, dv].map(host)
+        };
+        for (ours, expected) in run(Form::OfDevice).iter().zip(&run(Form::Portable)) {
+            let error = relative(ours, expected);
+            assert!(error <= 1e-5, "{q_seq} queries: {error:e}");
+        }
+    }
+}
+
 /// The references' gradients are those of their forwards.
 #[test]
 fn references_agree_with_finite_differences() {
