@@ -43,6 +43,7 @@ pub fn compiled_in() -> Vec<&'static str> {
 }
 
 /// Whether tensors of this device lie in this process's own memory and are worked on by its threads.
+#[cfg_attr(feature = "tch", expect(deprecated, reason = "burn 0.22 has no other LibTorch backend"))]
 pub fn is_host(device: &Device) -> bool {
     use burn::backend::DispatchDevice;
     match device.as_dispatch() {
@@ -133,6 +134,7 @@ fn cuda(name: &str, _index: usize) -> Result<Device, Error> {
 }
 
 #[cfg(feature = "tch")]
+#[expect(deprecated, reason = "burn 0.22 has no other LibTorch backend")]
 fn tch_cpu(_name: &str) -> Result<Device, Error> {
     Ok(Device::libtorch())
 }
@@ -143,6 +145,7 @@ fn tch_cpu(name: &str) -> Result<Device, Error> {
 }
 
 #[cfg(feature = "tch")]
+#[expect(deprecated, reason = "burn 0.22 has no other LibTorch backend")]
 fn tch_cuda(_name: &str, index: usize) -> Result<Device, Error> {
     Ok(Device::libtorch_cuda(index))
 }

@@ -13,6 +13,8 @@ pub mod kernels;
 pub mod precision;
 pub mod probe;
 pub mod profile;
+#[cfg(feature = "tch")]
+mod torch;
 pub mod vjp;
 
 pub use error::Error;

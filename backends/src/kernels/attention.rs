@@ -8,12 +8,12 @@
 #[cfg(feature = "flex")]
 mod flex;
 mod reference;
+#[cfg(feature = "tch")]
+mod torch;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 #[cfg(feature = "cube")]
 use reference as cube;
-#[cfg(feature = "tch")]
-use reference as torch;
 
 use crate::form::by_form;
 

@@ -2,12 +2,12 @@
 
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "tch")]
+mod torch;
 
 use burn::tensor::{Int, Tensor};
 #[cfg(feature = "cube")]
 use reference as cube;
-#[cfg(feature = "tch")]
-use reference as torch;
 
 use crate::{form::by_form, profile};
 

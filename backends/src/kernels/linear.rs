@@ -5,13 +5,13 @@
 
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "tch")]
+mod torch;
 
 use burn::tensor::Tensor;
 // Burn's products are CubeCL kernels tuned for the device, which add `sum` on the way out.
 #[cfg(feature = "cube")]
 use reference as cube;
-#[cfg(feature = "tch")]
-use reference as torch;
 
 use crate::form::by_form;
 

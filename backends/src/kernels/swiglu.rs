@@ -4,10 +4,10 @@
 mod cube;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "tch")]
+mod torch;
 
 use burn::tensor::Tensor;
-#[cfg(feature = "tch")]
-use reference as torch;
 
 use crate::form::by_form;
 

@@ -344,7 +344,8 @@ pub(crate) fn embedding(setup: Setup) {
     report.finish();
 }
 
-/// Three updates in a row; weights that start at zero show the step itself, not a rounded sum.
+/// Three updates in a row, moments in the number format of the run; weights that start at zero show
+/// the step itself, not a rounded sum.
 pub(crate) fn adamw(setup: Setup) {
     let mut report = Report::new("adamw", setup);
     let cases = [
@@ -360,7 +361,7 @@ pub(crate) fn adamw(setup: Setup) {
         let n = shape[0] * shape[1];
         let mut weight = setup.normal(random, n, scale);
         let (mut mean, mut square) = (vec![0.0; n], vec![0.0; n]);
-        let [weight_on, zeros] = [&weight, &mean].map(|values| setup.wide(values, shape));
+        let (weight_on, zeros) = (setup.wide(&weight, shape), setup.tensor(&mean, shape));
         let mut slot = Slot { weight: weight_on, exp_avg: zeros.clone(), exp_avg_sq: zeros };
         for update in first..first + 3 {
             let gradient = setup.normal(random, n, 0.1);
@@ -374,6 +375,9 @@ pub(crate) fn adamw(setup: Setup) {
                 let step = (mean[i] / power(beta1)) / ((square[i] / power(beta2)).sqrt() + eps);
                 weight[i] -= lr * weight_decay * weight[i] + lr * step;
             }
+            assert_eq!(slot.weight.dtype(), DType::F32, "master weights are f32");
+            let moments = [&slot.exp_avg, &slot.exp_avg_sq];
+            assert!(moments.iter().all(|moment| moment.dtype() == setup.dtype), "moments' format");
             report.check("weight", case, slot.weight.clone(), &weight);
             report.check("exp_avg", case, slot.exp_avg.clone(), &mean);
             report.check("exp_avg_sq", case, slot.exp_avg_sq.clone(), &square);

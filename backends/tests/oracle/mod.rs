@@ -29,9 +29,14 @@ pub(crate) fn on_flex() -> bool {
     device_name() == "flex"
 }
 
-/// All cases on the CPU; elsewhere, where each shape is compiled anew, the first `few`.
+/// Whether the tests run on ATen's operations.
+pub(crate) fn on_libtorch() -> bool {
+    device_name().starts_with("tch")
+}
+
+/// All cases where kernels come compiled; the first `few` where each shape is compiled anew.
 pub(crate) fn thinned<T>(cases: &[T], few: usize) -> &[T] {
-    if on_flex() { cases } else { &cases[..few.min(cases.len())] }
+    if on_flex() || on_libtorch() { cases } else { &cases[..few.min(cases.len())] }
 }
 
 /// Which of a kernel's two forms is asked for.
