@@ -18,7 +18,7 @@ use oracle::{Form, Random, Setup, cases, device, host, reference, relative, thin
 
 /// Runs one kernel in both forms, on other inputs each time, with no fallback.
 ///
-/// Only Flex has two forms; other devices run the portable one by themselves.
+/// The portable form is the same code everywhere and slow on software Vulkan, so that only Flex runs it.
 fn check(kernel: fn(Setup)) {
     let forms = [(1, Form::OfDevice), (2, Form::Portable)];
     for &(seed, form) in thinned(&forms, 1) {

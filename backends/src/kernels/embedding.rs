@@ -1,11 +1,11 @@
 //! Token embedding: one row of the table per id.
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
 use burn::tensor::{Int, Tensor};
-#[cfg(feature = "cube")]
-use reference as cube;
 #[cfg(feature = "tch")]
 use reference as torch;
 

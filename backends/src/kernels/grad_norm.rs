@@ -1,11 +1,11 @@
 //! Global gradient norm over all parameters, one number to the host.
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
 use burn::tensor::Tensor;
-#[cfg(feature = "cube")]
-use reference as cube;
 #[cfg(feature = "tch")]
 use reference as torch;
 

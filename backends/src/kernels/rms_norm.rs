@@ -1,11 +1,11 @@
 //! RMSNorm: `y = x / sqrt(mean(x²) + eps) * w`, statistics in f32 (arXiv 1910.07467).
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
 use burn::tensor::Tensor;
-#[cfg(feature = "cube")]
-use reference as cube;
 #[cfg(feature = "tch")]
 use reference as torch;
 

@@ -1,12 +1,12 @@
 //! Rotary position embedding, rotate-half layout: the first half of a head is paired with the
 //! second half (arXiv 2104.09864; the layout of Hugging Face's Llama).
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-#[cfg(feature = "cube")]
-use reference as cube;
 #[cfg(feature = "tch")]
 use reference as torch;
 

@@ -29,7 +29,7 @@ pub(crate) fn on_flex() -> bool {
     device_name() == "flex"
 }
 
-/// All cases on the CPU; elsewhere, where each shape is compiled anew, the first `few`.
+/// All of something slow on the CPU, elsewhere the first `few`.
 pub(crate) fn thinned<T>(cases: &[T], few: usize) -> &[T] {
     if on_flex() { cases } else { &cases[..few.min(cases.len())] }
 }
