@@ -24,11 +24,10 @@ pub(super) fn log_probs(
 ) -> (Tensor<1>, Tensor<1, Int>) {
     let (mut found, mut best) = (Vec::new(), Vec::new());
     for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
-        let logits = chunk_logits(x, weight, start, len).into_dispatch();
-        let ids = targets.clone().narrow(0, start, len).into_dispatch();
-        let (log_probs, largest) = Dispatch::log_probs(logits, ids);
-        found.push(Tensor::from_dispatch(log_probs));
-        best.push(Tensor::from_dispatch(largest));
+        let ids = targets.clone().narrow(0, start, len);
+        let (log_probs, largest) = chunk_log_probs(chunk_logits(x, weight, start, len), ids);
+        found.push(log_probs);
+        best.push(largest);
     }
     (Tensor::cat(found, 0), Tensor::cat(best, 0))
 }
@@ -41,13 +40,27 @@ pub(super) fn forward_backward(
     dw: Tensor<2>,
 ) -> Output {
     by_chunks(x, weight, targets, dw, |logits, ids, weights| {
-        let logits = logits.into_dispatch();
-        let (ids, weights) = (ids.into_dispatch(), weights.into_dispatch());
-        let (log_probs, log_sums, d_logits) =
-            Dispatch::cross_entropy_gradient(logits, ids, weights, z_loss);
-        let [log_probs, log_sums] = [log_probs, log_sums].map(Tensor::from_dispatch);
-        (log_probs, log_sums, Tensor::from_dispatch(d_logits))
+        chunk_gradient(logits, ids, weights, z_loss)
     })
+}
+
+fn chunk_log_probs(logits: Tensor<2>, ids: Tensor<1, Int>) -> (Tensor<1>, Tensor<1, Int>) {
+    let (log_probs, best) = Dispatch::log_probs(logits.into_dispatch(), ids.into_dispatch());
+    (Tensor::from_dispatch(log_probs), Tensor::from_dispatch(best))
+}
+
+/// Log-probabilities, log-sum-exp and gradient of the logits of one chunk.
+fn chunk_gradient(
+    logits: Tensor<2>,
+    ids: Tensor<1, Int>,
+    weights: Tensor<1>,
+    z_loss: f64,
+) -> (Tensor<1>, Tensor<1>, Tensor<2>) {
+    let (ids, weights) = (ids.into_dispatch(), weights.into_dispatch());
+    let (log_probs, log_sums, d_logits) =
+        Dispatch::cross_entropy_gradient(logits.into_dispatch(), ids, weights, z_loss);
+    let [log_probs, log_sums] = [log_probs, log_sums].map(Tensor::from_dispatch);
+    (log_probs, log_sums, Tensor::from_dispatch(d_logits))
 }
 
 /// The launches, deferred by burn's fusion.
@@ -285,4 +298,97 @@ fn first_lane<N: Size>(vector: Vector<f32, N>, value: f32) -> u32 {
         }
     }
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    const Z_LOSS: f64 = 1e-3;
+
+    /// The kernels by themselves: products of such shapes take software Vulkan minutes to tune.
+    #[test]
+    fn any_vocabulary_and_number_of_tokens() {
+        let Some(device) = device() else { return };
+        for (tokens, vocab) in [
+            (3, 1),
+            (5, 2),
+            (7, 17),
+            (70_000, 3), // more tokens than one axis has cubes
+            (4, 1001),
+            (3, 4100),
+            (3, 64_005),
+            (2, 151_936),
+        ] {
+            check(&device, tokens, vocab, 3.0);
+        }
+        check(&device, 5, 300, 1000.0); // where exp of most is 0
+    }
+
+    /// The device of the tests, if it takes these kernels.
+    fn device() -> Option<Device> {
+        let name = std::env::var("NEO_TEST_DEVICE").unwrap_or_else(|_| "flex".to_owned());
+        let is_cube = name.starts_with("cuda") || name.starts_with("wgpu");
+        is_cube.then(|| crate::device::open(&name).expect("the device of the tests"))
+    }
+
+    /// Logits of 65 values, so that many are equal, against f64 on the host.
+    fn check(device: &Device, tokens: usize, vocab: usize, scale: f32) {
+        let mut state = vocab as u32;
+        let mut draw = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize
+        };
+        let logits: Vec<f32> = (0..tokens * vocab)
+            .map(|_| (draw() % 65) as f32 / 64.0 * scale - scale / 2.0)
+            .collect();
+        let ids: Vec<usize> = (0..tokens).map(|t| (draw() * (t % 3)) % vocab).collect();
+        let weights: Vec<f32> = (0..tokens).map(|t| (t % 4) as f32 / 2.0).collect();
+
+        let floats = |values: &[f32], shape: Vec<usize>| TensorData::new(values.to_vec(), shape);
+        let ids_on = ids.iter().map(|&id| id as i64).collect::<Vec<_>>();
+        let ids_on = Tensor::<1, Int>::from_data(TensorData::new(ids_on, [tokens]), device);
+        let logits_on = Tensor::from_data(floats(&logits, vec![tokens, vocab]), device);
+        let weights_on = Tensor::from_data(floats(&weights, vec![tokens]), device);
+        let (found, best) = chunk_log_probs(logits_on.clone(), ids_on.clone());
+        let (log_probs, log_sums, gradient) =
+            chunk_gradient(logits_on.clone(), ids_on, weights_on, Z_LOSS);
+
+        let mut expected = [const { Vec::<f64>::new() }; 4];
+        for ((row, &id), &weight) in logits.chunks_exact(vocab).zip(&ids).zip(&weights) {
+            let top = f64::from(row.iter().copied().fold(f32::MIN, f32::max));
+            let total: f64 = row.iter().map(|&v| (f64::from(v) - top).exp()).sum();
+            let log_sum = top + total.ln();
+            let weight = f64::from(weight);
+            expected[0].push(f64::from(row[id]) - log_sum);
+            expected[1].push(log_sum);
+            expected[2].push(row.iter().position(|&v| f64::from(v) == top).unwrap_or(vocab) as f64);
+            for (at, &v) in row.iter().enumerate() {
+                let p = (f64::from(v) - log_sum).exp() * (1.0 + 2.0 * Z_LOSS * log_sum);
+                expected[3].push(weight * (p - if at == id { 1.0 } else { 0.0 }));
+            }
+        }
+        let host = |tensor: Tensor<1>| -> Vec<f64> { tensor.into_data().iter().collect() };
+        let case = format!("{tokens} x {vocab}, {scale}");
+        close(&case, host(log_probs), &expected[0]);
+        close(&case, host(found), &expected[0]);
+        close(&case, host(log_sums), &expected[1]);
+        close(&case, host(gradient.flatten(0, 1)), &expected[3]);
+        let best: Vec<f64> = best.into_data().iter().collect();
+        assert_eq!(best, expected[2], "{case}: the first of the largest");
+        let held: Vec<f32> = logits_on.into_data().iter().collect();
+        assert_eq!(held, logits, "{case}: logits of another holder were overwritten");
+    }
+
+    fn close(case: &str, actual: Vec<f64>, expected: &[f64]) {
+        let norm =
+            |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+        let difference = norm(&mut actual.iter().zip(expected).map(|(a, b)| a - b));
+        let size = norm(&mut expected.iter().copied());
+        assert!(
+            actual.len() == expected.len() && difference <= 1e-5 * size,
+            "{case}: {difference:e}"
+        );
+    }
 }
