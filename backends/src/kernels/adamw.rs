@@ -1,13 +1,13 @@
 //! AdamW with decoupled weight decay (arXiv 1711.05101): f32 master weights, moments in f32 or bf16.
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "tch")]
 mod torch;
 
 use burn::tensor::Tensor;
-#[cfg(feature = "cube")]
-use reference as cube;
 
 use crate::form::by_form;
 
@@ -58,6 +58,39 @@ impl AdamW {
     fn bias_corrections(&self) -> (f64, f64) {
         let power = |beta: f64| 1.0 - beta.powf(self.update as f64);
         (power(self.beta1), power(self.beta2))
+    }
+}
+
+/// The settings as the one-pass forms multiply by them: made in f64, used in f32.
+#[cfg(any(feature = "flex", feature = "cube"))]
+#[derive(Clone, Copy)]
+pub(crate) struct Factors {
+    keep: f32,
+    rate: f32,
+    beta1: f32,
+    beta2: f32,
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    root_correction2: f32,
+    eps: f32,
+    scale: f32,
+}
+
+#[cfg(any(feature = "flex", feature = "cube"))]
+impl Factors {
+    fn new(s: &AdamW) -> Self {
+        let (correction1, correction2) = s.bias_corrections();
+        Self {
+            keep: (1.0 - s.lr * s.weight_decay) as f32,
+            rate: (s.lr / correction1) as f32,
+            beta1: s.beta1 as f32,
+            beta2: s.beta2 as f32,
+            one_minus_beta1: (1.0 - s.beta1) as f32,
+            one_minus_beta2: (1.0 - s.beta2) as f32,
+            root_correction2: correction2.sqrt().recip() as f32,
+            eps: s.eps as f32,
+            scale: s.grad_scale as f32,
+        }
     }
 }
 

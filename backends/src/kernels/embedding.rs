@@ -1,13 +1,13 @@
 //! Token embedding: one row of the table per id.
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "tch")]
 mod torch;
 
 use burn::tensor::{Int, Tensor};
-#[cfg(feature = "cube")]
-use reference as cube;
 
 use crate::{form::by_form, profile};
 

@@ -1,13 +1,13 @@
 //! Global gradient norm over all parameters, one number to the host.
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "tch")]
 mod torch;
 
 use burn::tensor::Tensor;
-#[cfg(feature = "cube")]
-use reference as cube;
 
 use crate::form::by_form;
 

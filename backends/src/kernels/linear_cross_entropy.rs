@@ -5,14 +5,14 @@
 //! with respect to each token's log-probability is known before the forward in pretraining and
 //! SFT, so one pass does both directions.
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "tch")]
 mod torch;
 
-use burn::tensor::{Int, Tensor};
-#[cfg(feature = "cube")]
-use reference as cube;
+use burn::tensor::{DType, Int, Tensor};
 
 use crate::form::by_form;
 
@@ -75,10 +75,44 @@ fn chunks(tokens: usize, vocab: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..tokens).step_by(chunk).map(move |start| (start, chunk.min(tokens - start)))
 }
 
+/// Logits of `len` tokens from `start` on, in the dtype of `x`.
+fn chunk_logits(x: &Tensor<2>, weight: &Tensor<2>, start: usize, len: usize) -> Tensor<2> {
+    x.clone().narrow(0, start, len).matmul(weight.clone().transpose())
+}
+
+/// Both directions, given what turns a chunk's logits, ids and weights into log-probabilities,
+/// log-sum-exp and the gradient of the logits.
+fn by_chunks(
+    x: &Tensor<2>,
+    weight: &Tensor<2>,
+    targets: &Targets,
+    mut dw: Tensor<2>,
+    chunk_gradient: impl Fn(Tensor<2>, Tensor<1, Int>, Tensor<1>) -> (Tensor<1>, Tensor<1>, Tensor<2>),
+) -> Output {
+    let (mut log_probs, mut log_sums, mut dx) = (Vec::new(), Vec::new(), Vec::new());
+    for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
+        let ids = targets.ids.clone().narrow(0, start, len);
+        let weights = targets.weights.clone().narrow(0, start, len);
+        let logits = chunk_logits(x, weight, start, len);
+        let (log_prob, log_sum, d_logits) = chunk_gradient(logits, ids, weights);
+        log_probs.push(log_prob);
+        log_sums.push(log_sum);
+        dx.push(d_logits.clone().matmul(weight.clone()));
+        let part = d_logits.transpose().matmul(x.clone().narrow(0, start, len));
+        dw = dw + part.cast(DType::F32);
+    }
+    Output {
+        log_probs: Tensor::cat(log_probs, 0),
+        log_sum_exp: Tensor::cat(log_sums, 0),
+        dx: Tensor::cat(dx, 0),
+        dw,
+    }
+}
+
 mod reference {
     use burn::tensor::{DType, Int, Tensor};
 
-    use super::{Output, Targets, chunks};
+    use super::{Output, Targets, by_chunks, chunk_logits, chunks};
 
     pub(super) fn log_probs(
         x: &Tensor<2>,
@@ -87,7 +121,7 @@ mod reference {
     ) -> (Tensor<1>, Tensor<1, Int>) {
         let (mut found, mut best) = (Vec::new(), Vec::new());
         for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
-            let logits = logits(x, weight, start, len);
+            let logits = chunk_logits(x, weight, start, len).cast(DType::F32);
             let targets = targets.clone().narrow(0, start, len).reshape([len, 1]);
             best.push(logits.clone().argmax(1).reshape([len]));
             let target_logits = logits.clone().gather(1, targets);
@@ -104,30 +138,12 @@ mod reference {
         z_loss: f64,
         dw: Tensor<2>,
     ) -> Output {
-        let (mut log_probs, mut log_sums, mut dx, mut dw) =
-            (Vec::new(), Vec::new(), Vec::new(), dw);
-        for (start, len) in chunks(x.dims()[0], weight.dims()[0]) {
-            let ids = targets.ids.clone().narrow(0, start, len);
-            let weights = targets.weights.clone().narrow(0, start, len);
-            let logits = logits(x, weight, start, len);
-            let (log_prob, log_sum, d_logits) = chunk_gradient(logits, ids, weights, z_loss);
-            let d_logits = d_logits.cast(x.dtype());
-            log_probs.push(log_prob);
-            log_sums.push(log_sum);
-            dx.push(d_logits.clone().matmul(weight.clone()));
-            let part = d_logits.transpose().matmul(x.clone().narrow(0, start, len));
-            dw = dw + part.cast(DType::F32);
-        }
-        Output {
-            log_probs: Tensor::cat(log_probs, 0),
-            log_sum_exp: Tensor::cat(log_sums, 0),
-            dx: Tensor::cat(dx, 0),
-            dw,
-        }
-    }
-
-    fn logits(x: &Tensor<2>, weight: &Tensor<2>, start: usize, len: usize) -> Tensor<2> {
-        x.clone().narrow(0, start, len).matmul(weight.clone().transpose()).cast(DType::F32)
+        let dtype = x.dtype();
+        by_chunks(x, weight, targets, dw, |logits, ids, weights| {
+            let (log_prob, log_sum, d_logits) =
+                chunk_gradient(logits.cast(DType::F32), ids, weights, z_loss);
+            (log_prob, log_sum, d_logits.cast(dtype))
+        })
     }
 
     fn log_sum_exp(logits: Tensor<2>) -> Tensor<2> {

@@ -1,13 +1,13 @@
 //! RMSNorm: `y = x / sqrt(mean(x²) + eps) * w`, statistics in f32 (arXiv 1910.07467).
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "tch")]
 mod torch;
 
 use burn::tensor::Tensor;
-#[cfg(feature = "cube")]
-use reference as cube;
 
 use crate::form::by_form;
 

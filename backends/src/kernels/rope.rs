@@ -1,14 +1,14 @@
 //! Rotary position embedding, rotate-half layout: the first half of a head is paired with the
 //! second half (arXiv 2104.09864; the layout of Hugging Face's Llama).
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "tch")]
 mod torch;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-#[cfg(feature = "cube")]
-use reference as cube;
 
 use crate::form::by_form;
 

@@ -1,6 +1,7 @@
 //! Each kernel over its cases: forward, every gradient, and that inputs survive the call.
 //!
-//! Cases are ordered so that the first ones say most: slow devices run only those.
+//! Every device runs all cases of its own kernels; of what burn's products do, which are tuned anew
+//! for each shape, only the first ones, which say most.
 
 use burn::tensor::{DType, Tensor};
 use neo_backends::kernels::{
@@ -14,7 +15,7 @@ use neo_backends::kernels::{
 };
 
 use super::reference::{self, Attention};
-use super::{Random, Report, Setup, host, relative, thinned};
+use super::{Form, Random, Report, Setup, host, relative, thinned};
 
 pub(crate) fn linear(setup: Setup) {
     let mut report = Report::new("linear", setup);
@@ -66,8 +67,15 @@ pub(crate) fn rms_norm(setup: Setup) {
         (1, 10, 1e-5, 30.0),
         (513, 192, 1e-5, 1.0),
         (5, 1000, 1e-6, 1.0),
+        (3, 4100, 1e-5, 1.0), // wider than what a cube of units reads at once, four at a time
+        (2, 1027, 1e-5, 1.0), // and one at a time
+        (5000, 8, 1e-5, 1.0), // more blocks of rows than are summed apart
+        (530_000, 4, 1e-5, 1.0), // more cubes than one axis has
     ];
-    for (idx, case @ &(tokens, d, eps, scale)) in thinned(&cases, 2).iter().enumerate() {
+    for (idx, case @ &(tokens, d, eps, scale)) in cases.iter().enumerate() {
+        if tokens > 100_000 && setup.form == Form::Portable {
+            continue; // Burn sums the rows of a column one after another, in f32.
+        }
         let random = &mut setup.random(idx);
         let mut x = setup.normal(random, tokens * d, scale);
         if tokens > 5 {
@@ -113,10 +121,9 @@ pub(crate) fn rope(setup: Setup) {
         (3, 5, 1, 256, true),
         (1, 513, 2, 64, false),
         (2, 33, 4, 192, true),
+        (2, 9000, 1, 8, true),
     ];
-    for (idx, case @ &(batch, seq, heads, head_dim, jumping)) in
-        thinned(&cases, 2).iter().enumerate()
-    {
+    for (idx, case @ &(batch, seq, heads, head_dim, jumping)) in cases.iter().enumerate() {
         let random = &mut setup.random(idx);
         let rows = if jumping { batch } else { 1 };
         let mut position = |at: usize| if jumping { random.below(8192) } else { at } as u32;
@@ -141,7 +148,7 @@ pub(crate) fn swiglu(setup: Setup) {
     // The last two reach where exp overflows f32.
     let cases =
         [(300, 65, 1.0), (1, 1, 1.0), (7, 33, 5.0), (513, 96, 1.0), (3, 99, 40.0), (2, 50, 200.0)];
-    for (idx, case @ &(tokens, d_ff, scale)) in thinned(&cases, 2).iter().enumerate() {
+    for (idx, case @ &(tokens, d_ff, scale)) in cases.iter().enumerate() {
         let random = &mut setup.random(idx);
         let mut draw = |scale| setup.normal(random, tokens * d_ff, scale);
         let (gate, up, dy) = (draw(scale), draw(1.0), draw(1.0));
@@ -269,14 +276,18 @@ pub(crate) fn attention_decoding(setup: Setup) {
     report.finish();
 }
 
-/// `(tokens, d, vocab, z_loss)`; the last has a vocabulary so large that the tokens are split.
-const CROSS_ENTROPY: [(usize, usize, usize, f64); 6] = [
+/// `(tokens, d, vocab, z_loss)`; the tokens of some are split for the size of their vocabulary, the
+/// last has more than one axis has cubes.
+const CROSS_ENTROPY: [(usize, usize, usize, f64); 9] = [
     (300, 24, 1001, 1e-3),
     (7, 10, 17, 0.0),
     (1, 3, 2, 0.1),
     (1, 1, 1, 0.0),
     (513, 64, 333, 0.0),
     (530, 3, 64_005, 1e-4),
+    (5, 8, 64_000, 1e-4),
+    (3, 4, 151_936, 0.0),
+    (66_000, 2, 6, 1e-4),
 ];
 
 pub(crate) fn linear_cross_entropy(setup: Setup) {
@@ -284,8 +295,13 @@ pub(crate) fn linear_cross_entropy(setup: Setup) {
     for (idx, case @ &(tokens, d, vocab, z_loss)) in thinned(&CROSS_ENTROPY, 2).iter().enumerate() {
         let random = &mut setup.random(idx);
         let x = setup.normal(random, tokens * d, 1.0);
-        let weight = setup.normal(random, vocab * d, 2.0 / (d as f64).sqrt());
-        let targets: Vec<usize> = (0..tokens).map(|_| random.below(vocab)).collect();
+        let mut weight = setup.normal(random, vocab * d, 2.0 / (d as f64).sqrt());
+        if vocab > 3 {
+            // Equal logits: which of them is found first shows where one is the largest.
+            weight.copy_within(d..2 * d, (vocab - 1) * d);
+        }
+        let mut targets: Vec<usize> = (0..tokens).map(|_| random.below(vocab)).collect();
+        targets[0] = vocab - 1;
         // Every third token is masked; the others weigh differently.
         let weights: Vec<f64> = (0..tokens)
             .map(|t| if t % 3 == 1 { 0.0 } else { f64::from(1 + t as u32 % 5) })
@@ -320,8 +336,16 @@ pub(crate) fn linear_cross_entropy(setup: Setup) {
 
 pub(crate) fn embedding(setup: Setup) {
     let mut report = Report::new("embedding", setup);
-    let cases = [(300, 24, 101), (1, 1, 1), (7, 10, 3), (513, 65, 1000), (40, 7, 40)];
-    for (idx, case @ &(tokens, d, vocab)) in thinned(&cases, 2).iter().enumerate() {
+    let cases = [
+        (300, 24, 101),
+        (1, 1, 1),
+        (7, 10, 3),
+        (513, 65, 1000),
+        (40, 7, 40),
+        (5000, 6, 2), // thousands of one id
+        (3000, 12, 70_000),
+    ];
+    for (idx, case @ &(tokens, d, vocab)) in cases.iter().enumerate() {
         let random = &mut setup.random(idx);
         let table = setup.normal(random, vocab * d, 1.0);
         let dy = setup.normal(random, tokens * d, 1.0);
@@ -344,46 +368,66 @@ pub(crate) fn embedding(setup: Setup) {
     report.finish();
 }
 
-/// Three updates in a row, moments in the number format of the run; weights that start at zero show
-/// the step itself, not a rounded sum.
+/// Three updates in a row; weights that start at zero show the step itself, not a rounded sum.
+///
+/// The cases with moments in bf16 are small: a moment so near the middle between two numbers of
+/// bf16 that f32 and f64 round it apart is rare.
 pub(crate) fn adamw(setup: Setup) {
     let mut report = Report::new("adamw", setup);
     let cases = [
-        ([129, 257], 0.1, 1.0, 1, 0.0),
-        ([1, 1], 0.0, 0.3, 1, 1.0),
-        ([1, 65], 0.1, 0.01, 5000, 0.0),
-        ([7, 3], 0.1, 1.0, 2, 1.0),
+        ([129, 257], 0.1, 1.0, 1, 0.0, DType::F32),
+        ([1, 1], 0.0, 0.3, 1, 1.0, DType::F32),
+        ([1, 65], 0.1, 0.01, 5000, 0.0, DType::F32),
+        ([7, 3], 0.1, 1.0, 2, 1.0, DType::F32),
+        ([16, 12], 0.1, 1.0, 1, 0.0, DType::BF16),
+        ([5, 7], 0.1, 0.5, 300, 1.0, DType::BF16),
     ];
-    for (idx, case @ &(shape, weight_decay, grad_scale, first, scale)) in
-        thinned(&cases, 2).iter().enumerate()
+    for (idx, case @ &(shape, weight_decay, grad_scale, first, scale, moments)) in
+        cases.iter().enumerate()
     {
+        if !setup.device().supports_dtype(moments) {
+            continue;
+        }
+        let rounded = |value: f64| if moments == DType::BF16 { to_bf16(value) } else { value };
         let random = &mut setup.random(idx);
         let n = shape[0] * shape[1];
         let mut weight = setup.normal(random, n, scale);
         let (mut mean, mut square) = (vec![0.0; n], vec![0.0; n]);
-        let (weight_on, zeros) = (setup.wide(&weight, shape), setup.tensor(&mean, shape));
+        let weight_on = setup.wide(&weight, shape);
+        let zeros = setup.wide(&mean, shape).cast(moments);
         let mut slot = Slot { weight: weight_on, exp_avg: zeros.clone(), exp_avg_sq: zeros };
         for update in first..first + 3 {
-            let gradient = setup.normal(random, n, 0.1);
+            let mut gradient = setup.normal(random, n, 0.1);
+            // Rows of an embedding that no token looked up have no gradient.
+            gradient.iter_mut().skip(3).step_by(7).for_each(|g| *g = 0.0);
             let [lr, beta1, beta2, eps] = [1e-2, 0.9, 0.95, 1e-8];
             let settings = AdamW { lr, beta1, beta2, eps, weight_decay, grad_scale, update };
-            slot = adamw::update(slot, setup.wide(&gradient, shape), &settings);
+            let gradient_on = setup.wide(&gradient, shape);
+            slot = adamw::update(slot, gradient_on.clone(), &settings);
             let power = |beta: f64| 1.0 - beta.powi(update as i32);
             for (i, g) in gradient.iter().map(|g| g * grad_scale).enumerate() {
-                mean[i] = beta1 * mean[i] + (1.0 - beta1) * g;
-                square[i] = beta2 * square[i] + (1.0 - beta2) * g * g;
-                let step = (mean[i] / power(beta1)) / ((square[i] / power(beta2)).sqrt() + eps);
+                let m = beta1 * mean[i] + (1.0 - beta1) * g;
+                let v = beta2 * square[i] + (1.0 - beta2) * g * g;
+                let step = (m / power(beta1)) / ((v / power(beta2)).sqrt() + eps);
                 weight[i] -= lr * weight_decay * weight[i] + lr * step;
+                (mean[i], square[i]) = (rounded(m), rounded(v));
             }
             assert_eq!(slot.weight.dtype(), DType::F32, "master weights are f32");
-            let moments = [&slot.exp_avg, &slot.exp_avg_sq];
-            assert!(moments.iter().all(|moment| moment.dtype() == setup.dtype), "moments' format");
+            assert_eq!([slot.exp_avg.dtype(), slot.exp_avg_sq.dtype()], [moments; 2]);
             report.check("weight", case, slot.weight.clone(), &weight);
             report.check("exp_avg", case, slot.exp_avg.clone(), &mean);
             report.check("exp_avg_sq", case, slot.exp_avg_sq.clone(), &square);
+            assert_eq!(host(gradient_on), gradient, "an input was overwritten");
         }
     }
     report.finish();
+}
+
+/// The nearest number of bf16, the even one of two.
+fn to_bf16(value: f64) -> f64 {
+    let bits = (value as f32).to_bits();
+    let even = bits >> 16 & 1;
+    f64::from(f32::from_bits((bits + 0x7fff + even) & 0xffff_0000))
 }
 
 pub(crate) fn grad_norm(setup: Setup) {
@@ -391,7 +435,7 @@ pub(crate) fn grad_norm(setup: Setup) {
     let cases = [1.0, 1e-3, 300.0];
     for (idx, case @ &scale) in cases.iter().enumerate() {
         let random = &mut setup.random(idx);
-        let shapes = [[1, 1], [129, 257], [1, 65], [513, 7], [3, 3]];
+        let shapes = [[1, 1], [129, 257], [1, 65], [513, 7], [3, 3], [1025, 2048]];
         let mut values: Vec<Vec<f64>> =
             shapes.iter().map(|[rows, cols]| setup.normal(random, rows * cols, scale)).collect();
         values[4].fill(0.0);

@@ -177,7 +177,8 @@ fn log_sum_exp(values: &[f64]) -> f64 {
     top + values.iter().map(|v| (v - top).exp()).sum::<f64>().ln()
 }
 
-/// Log-probabilities and log-sum-exp of each token, the most probable id, and the gradients of
+/// Log-probabilities and log-sum-exp of each token, the first of the most probable ids, and the
+/// gradients of
 /// `sum_t weight_t (-log_prob_t + z_loss log_sum_exp_t²)`.
 pub(crate) struct CrossEntropy {
     pub(crate) log_probs: Vec<f64>,
@@ -211,7 +212,9 @@ pub(crate) fn cross_entropy(
         let log_sum = log_sum_exp(&logits);
         result.log_probs.push(logits[target] - log_sum);
         result.log_sum_exp.push(log_sum);
-        result.best.push((0..vocab).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap());
+        result
+            .best
+            .push((0..vocab).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap());
         for id in 0..vocab {
             let probability = (logits[id] - log_sum).exp();
             let d_log_prob = f64::from(u8::from(id == target)) - probability;

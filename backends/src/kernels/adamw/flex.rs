@@ -4,7 +4,7 @@ use burn::tensor::{DType, Tensor};
 use half::bf16;
 use rayon::prelude::*;
 
-use super::{AdamW, Slot};
+use super::{AdamW, Factors, Slot};
 use crate::flex::{Host, widest_simd};
 
 const PIECE: usize = 16 * 1024;
@@ -50,36 +50,6 @@ fn widen(to: &mut [f32], from: &[bf16]) {
 
 fn round(to: &mut [bf16], from: &[f32]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = bf16::from_f32(*from));
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Factors {
-    keep: f32,
-    rate: f32,
-    beta1: f32,
-    beta2: f32,
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    root_correction2: f32,
-    eps: f32,
-    scale: f32,
-}
-
-impl Factors {
-    fn new(s: &AdamW) -> Self {
-        let (correction1, correction2) = s.bias_corrections();
-        Self {
-            keep: (1.0 - s.lr * s.weight_decay) as f32,
-            rate: (s.lr / correction1) as f32,
-            beta1: s.beta1 as f32,
-            beta2: s.beta2 as f32,
-            one_minus_beta1: (1.0 - s.beta1) as f32,
-            one_minus_beta2: (1.0 - s.beta2) as f32,
-            root_correction2: correction2.sqrt().recip() as f32,
-            eps: s.eps as f32,
-            scale: s.grad_scale as f32,
-        }
-    }
 }
 
 widest_simd! {
