@@ -3,6 +3,8 @@
 //! A Flex tensor is a buffer in host memory, so a kernel can take it, work on it in place with
 //! rayon and hand it back.
 
+mod thin;
+
 use burn::backend::{Flex, flex::FlexTensor};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use half::bf16;
@@ -123,6 +125,9 @@ impl<'a> Target<'a> {
 /// `out = a b`, or `out += a b`, on all threads; `out` is row-major.
 pub(crate) fn multiply(out: &mut [f32], accumulate: bool, a: View<'_>, b: View<'_>) {
     assert_eq!(out.len(), a.rows * b.cols, "output size");
+    if thin::fits(a, b) {
+        return thin::multiply(out, accumulate, a, b);
+    }
     let down = b.cols;
     run_gemm(Target { values: out, down }, accumulate, a, b, gemm::Parallelism::Rayon(0));
 }
@@ -135,6 +140,11 @@ pub(crate) fn multiply_here(out: Target<'_>, accumulate: bool, a: View<'_>, b: V
 /// `a b` in new memory, which is not cleared first.
 pub(crate) fn product(a: View<'_>, b: View<'_>) -> Tensor<2> {
     let shape = [a.rows, b.cols];
+    if thin::fits(a, b) {
+        let mut out = vec![0.0; a.rows * b.cols];
+        thin::multiply(&mut out, false, a, b);
+        return from_vec(out, shape);
+    }
     let mut out: Vec<f32> = Vec::with_capacity(a.rows * b.cols);
     if a.cols == 0 {
         out.resize(a.rows * b.cols, 0.0);
@@ -255,7 +265,25 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { value * scale }
 }
 
-/// Sum in eight independent lanes, so that it vectorises and never depends on threads.
+/// `sum_i a_i b_i` in 64 independent lanes, so that it keeps up with memory.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 64;
+    let mut lanes = [0f32; LANES];
+    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    for ((lane, a), b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane += a * b;
+    }
+    sum(lanes.into_iter())
+}
+
+/// Sum in sixteen independent lanes, so that it vectorises and never depends on threads.
 #[inline(always)]
 pub(crate) fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
     let mut lanes = [0f32; 16];
