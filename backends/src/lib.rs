@@ -14,6 +14,7 @@ pub mod precision;
 pub mod probe;
 pub mod profile;
 pub mod vjp;
+pub mod zero_sum;
 
 pub use error::Error;
 pub use precision::Precision;
