@@ -57,7 +57,8 @@ pub fn is_host(device: &Device) -> bool {
 /// Runs `work` on one of the threads that compute for `device`, if those are this process's own.
 ///
 /// Operations inside then begin at once; from any other thread each one is first handed over to
-/// those threads and waited for.
+/// those threads and waited for. For many small operations only: glibc gives large buffers of
+/// threads other than the main one back to the system, whatever `host_memory::keep_freed` says.
 pub fn on_its_threads<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
     match device.as_dispatch() {
         #[cfg(feature = "flex")]

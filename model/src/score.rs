@@ -4,7 +4,7 @@ use crate::{
     Error, Result,
     transformer::{InputIds, Transformer, upload_ids},
 };
-use neo_backends::{device, kernels::linear_cross_entropy};
+use neo_backends::kernels::linear_cross_entropy;
 
 /// Log-probability of one token given all before it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,10 +37,9 @@ pub fn score(model: &Transformer, sequences: &[&[u32]]) -> Result<Vec<Vec<TokenS
     // Padding stands behind the last token, where causal attention never looks.
     let input = model.upload(InputIds::rows(&padded(0), sequences.len(), seq));
     let targets = upload_ids(&padded(1), &model.device());
-    let (log_probs, best) = device::on_its_threads(&model.device(), || {
-        let hidden = model.forward(&input);
-        linear_cross_entropy::log_probs(&hidden, &model.parameters.head, &targets)
-    });
+    let hidden = model.forward(&input);
+    let (log_probs, best) =
+        linear_cross_entropy::log_probs(&hidden, &model.parameters.head, &targets);
     let device = |problem: String| Error::Device(problem);
     let log_probs = log_probs.try_into_vec_as::<f32>().map_err(|e| device(e.to_string()))?;
     let best = best.try_into_vec_as::<i64>().map_err(|e| device(e.to_string()))?;

@@ -4,7 +4,7 @@
 //! number of counted targets of all micro-batches, so a split changes nothing but rounding.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use neo_backends::{Precision, device, kernels::linear_cross_entropy::Targets};
+use neo_backends::{Precision, kernels::linear_cross_entropy::Targets};
 use neo_data::loader::TokenBatch;
 use neo_model::{
     ModelConfig, Parameters, Recompute, Transformer,
@@ -54,11 +54,9 @@ pub fn train_step(
     lr: f64,
     settings: &StepSettings<'_>,
 ) -> Result<StepOutcome> {
-    device::on_its_threads(settings.device, || {
-        let (loss, mean_square_log_z, gradients) = gradients(optimizer, batch, settings)?;
-        let grad_norm = if loss.is_finite() { optimizer.update(gradients, lr) } else { f64::NAN };
-        Ok(StepOutcome { loss, mean_square_log_z, grad_norm })
-    })
+    let (loss, mean_square_log_z, gradients) = gradients(optimizer, batch, settings)?;
+    let grad_norm = if loss.is_finite() { optimizer.update(gradients, lr) } else { f64::NAN };
+    Ok(StepOutcome { loss, mean_square_log_z, grad_norm })
 }
 
 /// Loss, mean squared log-sum-exp and gradients of a whole batch, micro-batch by micro-batch.
