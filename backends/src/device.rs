@@ -55,6 +55,19 @@ pub fn is_host(device: &Device) -> bool {
     }
 }
 
+/// Runs `work` on one of the threads that compute for `device`, if those are this process's own.
+///
+/// Operations inside then begin at once; from any other thread each one is first handed over to
+/// those threads and waited for. For many small operations only: glibc gives large buffers of
+/// threads other than the main one back to the system, whatever `host_memory::keep_freed` says.
+pub fn on_its_threads<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+    match device.as_dispatch() {
+        #[cfg(feature = "flex")]
+        burn::backend::DispatchDevice::Flex(_) => rayon::scope(|_| work()),
+        _ => work(),
+    }
+}
+
 /// The name of the device that `name` opens: itself, or what `auto` stands for in this build.
 pub fn resolve(name: &str) -> &str {
     if name == "auto" { fastest() } else { name }

@@ -3,9 +3,22 @@
 //! A Flex tensor is a buffer in host memory, so a kernel can take it, work on it in place with
 //! rayon and hand it back.
 
+mod thin;
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
 use burn::backend::{Flex, flex::FlexTensor};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use half::bf16;
+use rayon::prelude::*;
+
+/// Values that a thread copies or clears at a time.
+const PIECE: usize = 16 * 1024;
+/// Multiplications that are worth a thread.
+const THREAD_WORK: usize = 1 << 19;
+/// Columns of a product that one thread computes at least: the microkernel's width.
+const THREAD_COLS: usize = 64;
 
 /// A matrix or stack of rows in host memory, contiguous.
 pub(crate) struct Host {
@@ -19,9 +32,12 @@ impl Host {
     /// When it is a tensor of another device: `form::of` has asked.
     pub(crate) fn take<const D: usize>(tensor: Tensor<D>) -> Self {
         let primitive = tensor.try_into_primitive::<Flex>();
-        let tensor = primitive.expect("the tensors of one operation lie on one device");
+        Self::in_order(primitive.expect("the tensors of one operation lie on one device"))
+    }
+
+    fn in_order(tensor: FlexTensor) -> Self {
         let in_order = tensor.is_contiguous() && tensor.layout().start_offset() == 0;
-        Self { tensor: if in_order { tensor } else { tensor.to_contiguous() } }
+        Self { tensor: if in_order { tensor } else { in_new_memory(tensor) } }
     }
 
     /// Looks at a float tensor of the Flex device, without copying when it is contiguous.
@@ -52,6 +68,12 @@ impl Host {
     /// The values, writable; copied first if another tensor shares them.
     pub(crate) fn values_mut(&mut self) -> &mut [f32] {
         let n = self.tensor.layout().num_elements();
+        if !self.tensor.is_unique() {
+            let values = self.values();
+            let copy =
+                by_pieces(n, PIECE, values.par_chunks(PIECE), |to, from| to.copy_from_slice(from));
+            self.tensor = flex_tensor(copy, self.tensor.layout().shape().to_vec());
+        }
         &mut self.tensor.storage_mut::<f32>()[..n]
     }
 
@@ -67,9 +89,61 @@ impl Host {
     }
 }
 
+/// A copy in order; zeros of [`crate::zero_sum`] are written out on all threads.
+fn in_new_memory(tensor: FlexTensor) -> FlexTensor {
+    if !is_zero_sum(&tensor) {
+        return tensor.to_contiguous();
+    }
+    let shape = tensor.layout().shape().to_vec();
+    let n = tensor.layout().num_elements();
+    flex_tensor(
+        by_pieces(n, PIECE, rayon::iter::repeat_n((), n.div_ceil(PIECE)), |_, ()| ()),
+        shape,
+    )
+}
+
+/// Whether this is one zero seen everywhere, as [`crate::zero_sum`] makes it.
+fn is_zero_sum(tensor: &FlexTensor) -> bool {
+    let layout = tensor.layout();
+    let mut dims = layout.shape().iter().zip(layout.strides());
+    tensor.dtype() == DType::F32
+        && dims.all(|(&len, &stride)| len == 1 || stride == 0)
+        && tensor.storage::<f32>().get(layout.start_offset()) == Some(&0.0)
+}
+
+/// `n` new values. Each piece comes with an item of `others` and is cleared by the thread that then
+/// fills it, while it is in that thread's cache.
+pub(crate) fn by_pieces<T: Send>(
+    n: usize,
+    piece: usize,
+    others: impl IndexedParallelIterator<Item = T>,
+    fill: impl Fn(&mut [f32], T) + Sync,
+) -> Vec<f32> {
+    assert_eq!(others.len(), n.div_ceil(piece), "an item for each piece");
+    let mut values = Vec::with_capacity(n);
+    values.spare_capacity_mut()[..n]
+        .par_chunks_mut(piece)
+        .zip(others)
+        .for_each(|(new, other)| fill(cleared(new), other));
+    // SAFETY: the capacity is at least n, and every one of the first n values was cleared above:
+    // there are as many others as pieces, so none of the pieces was left out.
+    unsafe { values.set_len(n) };
+    values
+}
+
+fn cleared(new: &mut [MaybeUninit<f32>]) -> &mut [f32] {
+    new.fill(MaybeUninit::new(0.0));
+    // SAFETY: all of it was written in the line above.
+    unsafe { new.assume_init_mut() }
+}
+
 /// A new Flex tensor from host values.
 pub(crate) fn from_vec<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
-    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(values, shape)))
+    Tensor::from_primitive::<Flex>(flex_tensor(values, shape.to_vec()))
+}
+
+fn flex_tensor(values: Vec<f32>, shape: Vec<usize>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
 }
 
 /// Ids of a Flex tensor on the host.
@@ -105,6 +179,13 @@ impl<'a> View<'a> {
         let Self { values, rows, cols, down, across } = self;
         Self { values, rows: cols, cols: rows, down: across, across: down }
     }
+
+    /// Some of the rows and columns, at least one of each.
+    fn part(self, rows: Range<usize>, cols: Range<usize>) -> Self {
+        assert!(rows.end <= self.rows && cols.end <= self.cols, "a part is inside");
+        let from = rows.start * self.down + cols.start * self.across;
+        Self { values: &self.values[from..], rows: rows.len(), cols: cols.len(), ..self }
+    }
 }
 
 /// Where a product goes: rows that begin `down` values apart.
@@ -123,57 +204,135 @@ impl<'a> Target<'a> {
 /// `out = a b`, or `out += a b`, on all threads; `out` is row-major.
 pub(crate) fn multiply(out: &mut [f32], accumulate: bool, a: View<'_>, b: View<'_>) {
     assert_eq!(out.len(), a.rows * b.cols, "output size");
-    let down = b.cols;
-    run_gemm(Target { values: out, down }, accumulate, a, b, gemm::Parallelism::Rayon(0));
+    if thin::fits(a, b) {
+        return thin::multiply(out, accumulate, a, b);
+    }
+    // SAFETY: the assertion bounds all rows of the output, which lie one behind the other.
+    unsafe { gemm_on_threads(Output(out.as_mut_ptr()), accumulate, a, b) }
 }
 
 /// `out = a b`, or `out += a b`, on this thread.
 pub(crate) fn multiply_here(out: Target<'_>, accumulate: bool, a: View<'_>, b: View<'_>) {
-    run_gemm(out, accumulate, a, b, gemm::Parallelism::None);
-}
-
-/// `a b` in new memory, which is not cleared first.
-pub(crate) fn product(a: View<'_>, b: View<'_>) -> Tensor<2> {
-    let shape = [a.rows, b.cols];
-    let mut out: Vec<f32> = Vec::with_capacity(a.rows * b.cols);
-    if a.cols == 0 {
-        out.resize(a.rows * b.cols, 0.0);
-    } else {
-        // SAFETY: the capacity holds the whole product, and with an inner size above 0 every
-        // element of it is written before the length says so.
-        unsafe {
-            gemm_into(out.as_mut_ptr(), b.cols, false, a, b, gemm::Parallelism::Rayon(0));
-            out.set_len(a.rows * b.cols);
-        }
-    }
-    from_vec(out, shape)
-}
-
-fn run_gemm(
-    out: Target<'_>,
-    accumulate: bool,
-    a: View<'_>,
-    b: View<'_>,
-    parallelism: gemm::Parallelism,
-) {
     let Target { values, down } = out;
     assert!(a.rows > 0 && down >= b.cols, "rows of the output overlap");
     assert!(values.len() >= (a.rows - 1) * down + b.cols, "output size");
     // SAFETY: the assertions bound every element that the output's stride reaches.
-    unsafe { gemm_into(values.as_mut_ptr(), down, accumulate, a, b, parallelism) }
+    unsafe { gemm_into(values.as_mut_ptr(), down, accumulate, a, b) }
+}
+
+/// `a b` in new memory, which is not cleared first.
+pub(crate) fn product(a: View<'_>, b: View<'_>) -> Vec<f32> {
+    let n = a.rows * b.cols;
+    if thin::fits(a, b) {
+        let mut out = vec![0.0; n];
+        thin::multiply(&mut out, false, a, b);
+        return out;
+    }
+    let mut out: Vec<f32> = Vec::with_capacity(n);
+    if a.cols == 0 {
+        out.resize(n, 0.0);
+    } else {
+        // SAFETY: the capacity holds the whole product, and with an inner size above 0 every
+        // element of it is written before the length says so.
+        unsafe {
+            gemm_on_threads(Output(out.as_mut_ptr()), false, a, b);
+            out.set_len(n);
+        }
+    }
+    out
+}
+
+/// `sum + a b`; nothing is read back from a sum of [`crate::zero_sum`].
+pub(crate) fn add_product(sum: Tensor<2>, a: View<'_>, b: View<'_>) -> Tensor<2> {
+    let shape = sum.dims();
+    let sum = Sum::of(sum);
+    sum.plus(a, b).into_tensor(shape)
+}
+
+/// What products are added to.
+pub(crate) enum Sum {
+    /// Nothing was added yet.
+    Zero,
+    /// In host memory.
+    Values(Host),
+}
+
+impl Sum {
+    pub(crate) fn of(sum: Tensor<2>) -> Self {
+        let sum = sum.try_into_primitive::<Flex>();
+        let sum = sum.expect("the tensors of one operation lie on one device");
+        if is_zero_sum(&sum) { Self::Zero } else { Self::Values(Host::in_order(sum)) }
+    }
+
+    /// `self + a b`.
+    pub(crate) fn plus(self, a: View<'_>, b: View<'_>) -> Self {
+        let shape = [a.rows, b.cols];
+        match self {
+            Self::Zero => Self::Values(Host { tensor: flex_tensor(product(a, b), shape.to_vec()) }),
+            Self::Values(mut host) => {
+                multiply(host.values_mut(), true, a, b);
+                Self::Values(host)
+            }
+        }
+    }
+
+    /// The sum as a tensor of `shape`.
+    pub(crate) fn into_tensor(self, shape: [usize; 2]) -> Tensor<2> {
+        match self {
+            Self::Zero => from_vec(vec![0.0; shape[0] * shape[1]], shape),
+            Self::Values(host) => host.into_tensor(),
+        }
+    }
+}
+
+/// Where a product goes, for threads that write parts of it.
+#[derive(Clone, Copy)]
+struct Output(*mut f32);
+
+// SAFETY: the threads of one product write parts of it that do not overlap.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+impl Output {
+    fn at(self, idx: usize) -> *mut f32 {
+        self.0.wrapping_add(idx)
+    }
+}
+
+/// A product in as many parts as there are threads. Parts are columns, then rows: a thread packs
+/// the weight of its own columns, which nobody else needs.
+///
+/// # Safety
+/// `out` must be valid for writing `a.rows` rows of `b.cols` values, one behind the other, and for
+/// reading them when accumulating.
+unsafe fn gemm_on_threads(out: Output, accumulate: bool, a: View<'_>, b: View<'_>) {
+    let (rows, cols) = (a.rows, b.cols);
+    let work = rows * cols * a.cols;
+    let threads = rayon::current_num_threads().min(work / THREAD_WORK).max(1);
+    let wide = threads.min(cols / THREAD_COLS).max(1);
+    let tall = threads.div_ceil(wide).min(rows.max(1));
+    let stretch = |part: usize, of: usize, n: usize, unit: usize| -> Range<usize> {
+        let edge = |part: usize| (part * n.div_ceil(unit) / of * unit).min(n);
+        edge(part)..edge(part + 1)
+    };
+    (0..wide * tall).into_par_iter().with_max_len(1).for_each(|part| {
+        let own_cols = stretch(part % wide, wide, cols, 16);
+        let own_rows = stretch(part / wide, tall, rows, 1);
+        if own_cols.is_empty() || own_rows.is_empty() {
+            return;
+        }
+        let a = a.part(own_rows.clone(), 0..a.cols);
+        let b = b.part(0..b.rows, own_cols.clone());
+        // SAFETY: the part lies inside the output, and no other part has any element of it.
+        unsafe { gemm_into(out.at(own_rows.start * cols + own_cols.start), cols, accumulate, a, b) }
+    });
 }
 
 /// # Safety
 /// `out` must be valid for writing `a.rows` rows of `b.cols` values, `down` apart, and for reading
 /// them when accumulating.
-unsafe fn gemm_into(
-    out: *mut f32,
-    down: usize,
-    accumulate: bool,
-    a: View<'_>,
-    b: View<'_>,
-    parallelism: gemm::Parallelism,
-) {
+unsafe fn gemm_into(out: *mut f32, down: usize, accumulate: bool, a: View<'_>, b: View<'_>) {
     assert_eq!(a.cols, b.rows, "inner sizes");
     // SAFETY: the constructors of `View` bound every element that its strides reach; the caller
     // vouches for `out`, which is written through and so overlaps neither input.
@@ -197,7 +356,7 @@ unsafe fn gemm_into(
             false,
             false,
             false,
-            parallelism,
+            gemm::Parallelism::None,
         );
     }
 }
@@ -255,7 +414,25 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { value * scale }
 }
 
-/// Sum in eight independent lanes, so that it vectorises and never depends on threads.
+/// `sum_i a_i b_i` in 64 independent lanes, so that it keeps up with memory.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 64;
+    let mut lanes = [0f32; LANES];
+    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    for ((lane, a), b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane += a * b;
+    }
+    sum(lanes.into_iter())
+}
+
+/// Sum in sixteen independent lanes, so that it vectorises and never depends on threads.
 #[inline(always)]
 pub(crate) fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
     let mut lanes = [0f32; 16];

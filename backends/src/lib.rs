@@ -16,6 +16,7 @@ pub mod profile;
 #[cfg(feature = "tch")]
 mod torch;
 pub mod vjp;
+pub mod zero_sum;
 
 pub use error::Error;
 pub use precision::Precision;

@@ -1,6 +1,7 @@
 //! Decoding with a key-value cache: greedy, or sampled with an explicit seed.
 
 use burn::tensor::DType;
+use neo_backends::device;
 
 use crate::{Error, Result, kv_cache::KvCache, score::check_ids, transformer::Transformer};
 
@@ -76,9 +77,11 @@ pub fn generate(
 
 /// Logits of the last position, in f32 on the host.
 fn last_logits(model: &Transformer, ids: &[u32], cache: &mut KvCache) -> Result<Vec<f32>> {
-    let hidden = model.forward_cached(ids, 1, cache);
-    let last = hidden.narrow(0, ids.len() - 1, 1);
-    let logits = model.logits(last).cast(DType::F32);
+    let logits = device::on_its_threads(&model.device(), || {
+        let hidden = model.forward_cached(ids, 1, cache);
+        let last = hidden.narrow(0, ids.len() - 1, 1);
+        model.logits(last).cast(DType::F32)
+    });
     logits.try_into_vec_as::<f32>().map_err(|problem| Error::Device(problem.to_string()))
 }
 

@@ -5,6 +5,7 @@
 //! parameters need one rank. The order is that of `hf::parameter_names`.
 
 use burn::tensor::{DType, Device, Tensor};
+use neo_backends::zero_sum;
 
 use crate::{ModelConfig, hf};
 
@@ -65,9 +66,8 @@ impl Parameters {
 
     /// Zeros of every parameter's shape in f32, to add gradients to.
     pub fn zeros(config: &ModelConfig, device: &Device) -> Self {
-        let zeros = |_: &str, shape| {
-            Ok::<_, std::convert::Infallible>(Tensor::zeros(shape, (device, DType::F32)))
-        };
+        let zeros =
+            |_: &str, shape| Ok::<_, std::convert::Infallible>(zero_sum::new(shape, device));
         let Ok(parameters) = Self::build(config, zeros);
         parameters
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use neo_backends::Precision;
 use neo_data::tokenizer::Tokenizer;
@@ -72,12 +73,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         stop_ids: &stop_ids,
         n_choices: tokenizer.as_ref().map_or(model.config.vocab_size, Tokenizer::vocab_size),
     };
+    let started = Instant::now();
     let mut live = (!args.json).then(|| Live::new(tokenizer.as_ref(), &prompt));
     let new = generate(&model, &prompt, sampling, &limits, &mut |id| {
         if let Some(live) = &mut live {
             live.push(id);
         }
     })?;
+    tracing::info!(tokens = new.len(), seconds = started.elapsed().as_secs_f64(), "generated");
     if args.json {
         let text = tokenizer.as_ref().map(|tokenizer| tokenizer.decode(&new));
         println!("{}", serde_json::json!({ "ids": new, "text": text }));

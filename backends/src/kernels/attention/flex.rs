@@ -1,9 +1,12 @@
-//! Tiles of queries, each against the keys that it can see and no others.
+//! Tiles of queries, each against the keys that it can see and no others; a query on its own, as
+//! in decoding, in `single.rs`.
 //!
 //! Heads are read where they lie, a row of `n_heads * head_dim` values per position. The scores of
 //! one tile and one head are all that is held. The backward runs over stretches of queries; each
 //! makes its own part of the keys' and values' gradients, and the parts are summed in order, so
 //! nothing depends on the number of threads.
+
+mod single;
 
 use std::ops::Range;
 
@@ -97,6 +100,11 @@ pub(super) fn forward(
     let row = heads * head_dim;
     let mut output = vec![0f32; batch * q_seq * row];
     let mut log_sums = vec![0f32; batch * q_seq * heads];
+    if q_seq == 1 {
+        single::forward([queries, keys, values], &first, sizes, &mut output, &mut log_sums);
+        let log_sum_exp = from_vec(log_sums, [batch, kv_heads, group, 1]);
+        return (from_vec(output, [batch, 1, heads, head_dim]), Saved { log_sum_exp });
+    }
     let tiles = output
         .par_chunks_mut(q_seq * row)
         .zip(log_sums.par_chunks_mut(q_seq * heads))

@@ -1,10 +1,10 @@
-//! One buffer of logits for all chunks; the head's gradient is summed where it lies.
+//! Logits become their own gradient where they lie; so does the head's gradient sum.
 
 use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::{Output, Targets, chunks};
-use crate::flex::{self, Host, View, exp, from_vec, multiply, sum, widest_simd};
+use crate::flex::{self, Host, Sum, View, exp, from_vec, product, sum, widest_simd};
 
 pub(super) fn log_probs(
     x: &Tensor<2>,
@@ -17,13 +17,10 @@ pub(super) fn log_probs(
     let (x, weight, ids) = (Host::read(x), Host::read(weight), flex::ids(targets));
     let head = View::new(weight.values(), vocab, d).transposed();
     let (mut log_probs, mut best) = (vec![0f32; tokens], vec![0i64; tokens]);
-    let mut buffer = Vec::new();
     for (start, len) in chunks(tokens, vocab) {
         let rows = start..start + len;
         let x = View::new(&x.values()[rows.start * d..rows.end * d], len, d);
-        buffer.resize(len * vocab, 0.0);
-        multiply(&mut buffer, false, x, head);
-        buffer
+        product(x, head)
             .par_chunks_mut(vocab)
             .zip(log_probs[rows.clone()].par_iter_mut().zip(&mut best[rows.clone()]))
             .zip(&ids[rows])
@@ -52,19 +49,17 @@ pub(super) fn forward_backward(
 ) -> Output {
     let [tokens, d] = x.dims();
     let [vocab, _] = weight.dims();
-    let (x, weight, mut dw) = (Host::read(x), Host::read(weight), Host::take(dw));
+    let (x, weight, mut dw) = (Host::read(x), Host::read(weight), Sum::of(dw));
     let weights = Host::read(&targets.weights);
     let ids = flex::ids(&targets.ids);
     let head = View::new(weight.values(), vocab, d);
     let (mut log_probs, mut log_sums) = (vec![0f32; tokens], vec![0f32; tokens]);
-    let mut dx = vec![0f32; tokens * d];
-    let mut buffer = Vec::new();
+    let mut dx = Vec::with_capacity(tokens * d);
     for (start, len) in chunks(tokens, vocab) {
         let rows = start..start + len;
         let x = View::new(&x.values()[rows.start * d..rows.end * d], len, d);
-        buffer.resize(len * vocab, 0.0);
-        multiply(&mut buffer, false, x, head.transposed());
-        buffer
+        let mut logits = product(x, head.transposed());
+        logits
             .par_chunks_mut(vocab)
             .zip(log_probs[rows.clone()].par_iter_mut().zip(&mut log_sums[rows.clone()]))
             .zip(ids[rows.clone()].par_iter().zip(&weights.values()[rows.clone()]))
@@ -74,15 +69,15 @@ pub(super) fn forward_backward(
                 row[id] -= weight;
                 *log_prob = target - *log_sum;
             });
-        let d_logits = View::new(&buffer, len, vocab);
-        multiply(&mut dx[rows.start * d..rows.end * d], false, d_logits, head);
-        multiply(dw.values_mut(), true, d_logits.transposed(), x);
+        let d_logits = View::new(&logits, len, vocab);
+        dx.extend(product(d_logits, head));
+        dw = dw.plus(d_logits.transposed(), x);
     }
     Output {
         log_probs: from_vec(log_probs, [tokens]),
         log_sum_exp: from_vec(log_sums, [tokens]),
         dx: from_vec(dx, [tokens, d]),
-        dw: dw.into_tensor(),
+        dw: dw.into_tensor([vocab, d]),
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::flex::{Host, from_vec, sum, widest_simd};
+use crate::flex::{Host, by_pieces, from_vec, sum, widest_simd};
 
 /// Rows per task: enough work to be worth a task at any width. Sums over rows are made per
 /// task and then in order, so they do not depend on the number of threads.
@@ -12,25 +12,22 @@ const ROWS: usize = 16;
 pub(super) fn forward(x: Tensor<2>, weight: &Tensor<2>, eps: f64) -> (Tensor<2>, Tensor<2>) {
     let [tokens, d] = x.dims();
     let (x, weight) = (Host::take(x), Host::read(weight));
-    let (mut y, mut rstd) = (vec![0f32; tokens * d], vec![0f32; tokens]);
-    y.par_chunks_mut(d * ROWS)
-        .zip(rstd.par_chunks_mut(ROWS))
-        .zip(x.values().par_chunks(d * ROWS))
-        .for_each(|((y, rstd), x)| {
-            statistics(x, d, rstd, eps as f32);
-            scale_rows(x, weight.values(), y, rstd);
-        });
+    let mut rstd = vec![0f32; tokens];
+    let rows = rstd.par_chunks_mut(ROWS).zip(x.values().par_chunks(d * ROWS));
+    let y = by_pieces(tokens * d, d * ROWS, rows, |y, (rstd, x)| {
+        statistics(x, d, rstd, eps as f32);
+        scale_rows(x, weight.values(), y, rstd);
+    });
     (from_vec(y, [tokens, d]), from_vec(rstd, [tokens, 1]))
 }
 
 pub(super) fn replay(x: &Tensor<2>, weight: &Tensor<2>, rstd: &Tensor<2>) -> Tensor<2> {
     let [tokens, d] = x.dims();
     let (x, weight, rstd) = (Host::read(x), Host::read(weight), Host::read(rstd));
-    let mut y = vec![0f32; tokens * d];
-    y.par_chunks_mut(d * ROWS)
-        .zip(rstd.values().par_chunks(ROWS))
-        .zip(x.values().par_chunks(d * ROWS))
-        .for_each(|((y, rstd), x)| scale_rows(x, weight.values(), y, rstd));
+    let rows = rstd.values().par_chunks(ROWS).zip(x.values().par_chunks(d * ROWS));
+    let y = by_pieces(tokens * d, d * ROWS, rows, |y, (rstd, x)| {
+        scale_rows(x, weight.values(), y, rstd);
+    });
     from_vec(y, [tokens, d])
 }
 
