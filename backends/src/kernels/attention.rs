@@ -5,13 +5,13 @@
 //! FlashAttention does (arXiv 2205.14135). Grouped queries share their key head by reshaping, so
 //! keys and values are never repeated.
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 mod reference;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-#[cfg(feature = "cube")]
-use reference as cube;
 #[cfg(feature = "tch")]
 use reference as torch;
 

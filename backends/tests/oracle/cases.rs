@@ -185,7 +185,7 @@ const ATTENTION: [AttentionCase; 14] = [
 
 pub(crate) fn attention(setup: Setup) {
     let mut report = Report::new("attention", setup);
-    for (idx, case) in thinned(&ATTENTION, 2).iter().enumerate() {
+    for (idx, case) in ATTENTION.iter().enumerate() {
         let random = &mut setup.random(idx);
         let sizes = sizes(random, case);
         let &Attention { batch, q_seq, heads, kv_heads, head_dim, .. } = &sizes;
@@ -250,7 +250,7 @@ pub(crate) fn attention_decoding(setup: Setup) {
         (1, 257, 513, 4, 1, 192),
         (3, 1, 513, 8, 2, 128),
     ];
-    for (idx, case) in thinned(&cases, 1).iter().enumerate() {
+    for (idx, case) in cases.iter().enumerate() {
         let random = &mut setup.random(idx);
         let &(batch, q_seq, k_seq, heads, kv_heads, head_dim) = case;
         let first = vec![0; batch * q_seq];
