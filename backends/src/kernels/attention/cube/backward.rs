@@ -6,11 +6,11 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::{ir::ElemType, prelude::*};
 
 use super::tile::{
-    HIDDEN, PATCH, Plan, Quad, Rows, add_weighted, late_first, load, products, sees, share,
-    store_sums, zero_sums,
+    PATCH, Plan, Quad, Rows, add_weighted, late_first, load, products, share, store_sums, weight,
+    zero_sums,
 };
 use super::{cubes, scale, width};
-use crate::cube::{elem_type, elementwise, empty};
+use crate::cube::{ELEMENTWISE_UNITS, elem_type, empty};
 
 /// What each query brings to its pairs, `[batch, kv_heads, q_seq * group, 4]`: log-sum-exp, sum over
 /// the head of output times gradient, first visible key, nothing.
@@ -27,9 +27,8 @@ pub(super) fn statistics(
     let [batch, q_seq, kv_heads] = [shape[0], shape[1], shape[2] / plan.group];
     let rows = q_seq * plan.group;
     let stats = empty(&output, [batch, kv_heads, rows, 4], DType::F32);
-    let (CubeCount::Static(x, ..), dim) = elementwise(&output.client, rows) else {
-        unreachable!("a count known to the host")
-    };
+    let dim = CubeDim::new_1d(ELEMENTWISE_UNITS);
+    let x = rows.div_ceil(ELEMENTWISE_UNITS as usize) as u32;
     let dtype = elem_type(&output);
     statistics_kernel::launch(
         &stats.client,
@@ -245,13 +244,6 @@ fn keys_kernel<F: Float, N: Size>(
     let packed = Rows::packed::<F, N>(k, 1usize, plan);
     store_sums::<F, N>(dk, &packed, key, &dk_sums, plan);
     store_sums::<F, N>(dv, &packed, key, &dv_sums, plan);
-}
-
-/// Softmax weight of a pair again, from its scaled score.
-#[cube]
-fn weight(score: f32, stat: Quad, position: usize, key: usize, #[comptime] plan: Plan) -> f32 {
-    let visible = sees(position, usize::cast_from(stat.extract(2usize)), key, plan);
-    select(visible, score - stat.extract(0usize), HIDDEN).exp()
 }
 
 /// Statistics of a row; of the last one beyond the end.

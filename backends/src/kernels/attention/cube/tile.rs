@@ -450,3 +450,16 @@ pub(super) fn sees(position: usize, first: usize, key: usize, #[comptime] plan: 
     let behind = key <= position;
     if comptime!(plan.documents) { behind && key >= first } else { behind }
 }
+
+/// Softmax weight of a pair again, from its scaled score and the query's statistics.
+#[cube]
+pub(super) fn weight(
+    score: f32,
+    stat: Quad,
+    position: usize,
+    key: usize,
+    #[comptime] plan: Plan,
+) -> f32 {
+    let visible = sees(position, usize::cast_from(stat.extract(2usize)), key, plan);
+    select(visible, score - stat.extract(0usize), HIDDEN).exp()
+}
