@@ -227,6 +227,7 @@ fn keys_kernel<F: Float, N: Size>(
                 for i in 0..PATCH {
                     let n = comptime!(i * PATCH + j);
                     let weight = weight(patch[n] * scale, stat, position, my_key + i, plan);
+                    // Rows beyond the end are zeros, but what scales them must be finite.
                     let weight = select(at < q_rows.n, weight, 0f32);
                     patch[n] = weight;
                     d_scores[n] = weight * (d_scores[n] - stat.extract(1usize)) * scale;
