@@ -1,7 +1,7 @@
 //! Causal attention in chunks of queries, over the row or limited to the own document.
 //!
-//! Memory is linear in the sequence: the scores of one chunk of queries at most are held at a time, in the
-//! forward and again in the backward, which rebuilds them from the saved log-sum-exp as
+//! Memory is linear in the sequence: the scores of one chunk of queries at most are held at a time,
+//! in the forward and again in the backward, which rebuilds them from the saved log-sum-exp as
 //! FlashAttention does (arXiv 2205.14135). Grouped queries share their key head by reshaping, so
 //! keys and values are never repeated.
 
