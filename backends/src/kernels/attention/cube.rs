@@ -5,8 +5,8 @@
 //! writer and sums have one order. Tiles that hold no visible pair are skipped. Statistics and sums
 //! are f32 whatever the inputs are.
 //!
-//! Where the device has matrix instructions for the inputs' type, the products are burn's, which use
-//! them, and the scores of a chunk of queries are in memory: linear in the sequence as well.
+//! Where the device has matrix instructions for the inputs' type, the products are burn's, which
+//! use them, and the scores of a chunk of queries are in memory: linear in the sequence as well.
 
 mod backward;
 mod chunks;

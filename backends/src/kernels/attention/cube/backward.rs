@@ -12,8 +12,8 @@ use super::tile::{
 use super::{cubes, scale, width};
 use crate::cube::{ELEMENTWISE_UNITS, elem_type, empty};
 
-/// What each query brings to its pairs, `[batch, kv_heads, q_seq * group, 4]`: log-sum-exp, sum over
-/// the head of output times gradient, first visible key, nothing.
+/// What each query brings to its pairs, `[batch, kv_heads, q_seq * group, 4]`: log-sum-exp, sum
+/// over the head of output times gradient, first visible key, nothing.
 ///
 /// One buffer, since a kernel may have few.
 pub(super) fn statistics(
