@@ -1,10 +1,12 @@
 //! Causal attention in chunks of queries, over the row or limited to the own document.
 //!
-//! Memory is linear in the sequence: the scores of one chunk of queries are held at a time, in the
-//! forward and again in the backward, which rebuilds them from the saved log-sum-exp as
+//! Memory is linear in the sequence: the scores of one chunk of queries at most are held at a time,
+//! in the forward and again in the backward, which rebuilds them from the saved log-sum-exp as
 //! FlashAttention does (arXiv 2205.14135). Grouped queries share their key head by reshaping, so
 //! keys and values are never repeated.
 
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 mod reference;
@@ -12,8 +14,6 @@ mod reference;
 mod torch;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-#[cfg(feature = "cube")]
-use reference as cube;
 
 use crate::form::by_form;
 
