@@ -231,7 +231,10 @@ fn components(method: &dyn Method, documents: &[Document]) -> Vec<Vec<String>> {
 
 fn outcomes<'a>(method: &dyn Method, documents: &'a [Document]) -> Vec<(&'a Document, Outcome)> {
     let mut finder = Finder::new(method);
-    documents.iter().for_each(|document| finder.add(document));
+    for document in documents {
+        let keys = finder.keys(document);
+        finder.add(&document.id, keys);
+    }
     let verdicts = finder.decide();
     let numbered = (0..).zip(documents);
     numbered

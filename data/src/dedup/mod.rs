@@ -4,24 +4,29 @@
 //! held: [`Method::keys`] turns a text into rows of 24 bytes, [`Method::decide`] settles which parts are
 //! repeats once all rows are there, [`Method::apply`] takes them out when the text comes by again. A document
 //! with the smaller id is before another, so neither order nor files of the input matter.
-//! [`Finder`] does this over documents in memory or streaming; `pipeline` does it over files.
+//! [`Finder`] gathers keys and settles; `pipeline` goes over the files. A [`Sieve`] keeps rows few where keys are
+//! many, an [`Index`] remembers the documents of earlier runs.
 //!
 //! [`words`] is the exception: it decides at once, in reading order, within the cleaning pass.
 
 pub mod components;
 pub mod exact;
 mod finder;
+mod index;
 pub mod lines;
 pub mod minhash;
 pub mod paragraph;
 pub mod repair;
 mod rows;
+mod sieve;
 pub mod substring;
 pub mod words;
 
 pub use self::{
     finder::{Finder, Verdicts},
+    index::Index,
     rows::{Ids, Key, KeyTable, Repeat, Row},
+    sieve::Sieve,
 };
 
 /// Documents with fewer characters after paragraphs or substrings were taken out are dropped, as in the
@@ -42,6 +47,11 @@ pub trait Method: Sync {
     /// Name of the stage in accounts.
     fn name(&self) -> &'static str;
 
+    /// The name with whatever else keys depend on: keys of the same name can be compared.
+    fn name_with_settings(&self) -> String {
+        self.name().to_owned()
+    }
+
     /// What it counts when parts of a document are taken out.
     fn part(&self) -> &'static str {
         "documents"
@@ -50,6 +60,11 @@ pub trait Method: Sync {
     /// Whether the method compares documents with each other; if not, texts are read once.
     fn compares_documents(&self) -> bool {
         true
+    }
+
+    /// Whether keys are so many that a [`Sieve`] should keep out those that occur once.
+    fn wants_sieve(&self) -> bool {
+        false
     }
 
     /// The keys of a document's parts and their positions.
@@ -120,11 +135,30 @@ mod laws {
         left_of(method, &documents)
     }
 
+    /// The verdicts on documents, found with or without a sieve.
+    fn decide(method: &dyn Method, documents: &[Document], sieve: Option<Sieve>) -> Verdicts {
+        let mut finder = Finder::new(method);
+        if let Some(sieve) = sieve {
+            finder = finder.with_sieve(sieve);
+        }
+        for document in documents {
+            let keys = finder.keys(document);
+            finder.add(&document.id, keys);
+        }
+        finder.decide()
+    }
+
     /// What a method leaves of documents, by id; everything that came in is kept or dropped.
     pub(super) fn left_of(method: &dyn Method, documents: &[Document]) -> Vec<(String, String)> {
-        let mut finder = Finder::new(method);
-        documents.iter().for_each(|document| finder.add(document));
-        let verdicts = finder.decide();
+        let verdicts = decide(method, documents, None);
+        // Few places for many keys: most that pass are no repeats.
+        let sieve = Sieve::new(40);
+        let keys = documents.iter().flat_map(|document| method.keys(document));
+        keys.for_each(|(_, key)| sieve.note(key));
+        let sieved = decide(method, documents, Some(sieve));
+        for number in 0..documents.len() as u32 {
+            assert_eq!(sieved.of(number), verdicts.of(number), "with a sieve");
+        }
         let mut left = Vec::new();
         let mut n_dropped = 0;
         for (number, document) in documents.iter().enumerate() {

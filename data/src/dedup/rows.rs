@@ -64,14 +64,15 @@ impl KeyTable {
         self.rows.len()
     }
 
-    /// The rows, in the order in which they were added.
+    /// The rows.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
     /// Every row but the first of its key, ordered by (document, position). `ranks` gives the documents'
-    /// order: a row is before another if its document is, or its position in the same document.
-    pub fn repeats(mut self, ranks: &[u32]) -> Vec<Repeat> {
+    /// order: a row is before another if its document is, or its position in the same document. The rows
+    /// are then sorted by key.
+    pub fn repeats(&mut self, ranks: &[u32]) -> Vec<Repeat> {
         self.rows
             .par_sort_unstable_by_key(|row| (row.key, ranks[row.document as usize], row.position));
         let mut repeats = Vec::new();
@@ -83,7 +84,6 @@ impl KeyTable {
                 first,
             }));
         }
-        drop(self);
         repeats.par_sort_unstable();
         repeats
     }
@@ -125,10 +125,13 @@ impl Ids {
         self.ends.is_empty()
     }
 
-    /// The rank of every document in the order of ids; of equal ids the one read first is before.
-    pub fn ranks(&self) -> Vec<u32> {
+    /// The rank of every document in the order of ids; of equal ids the one read first is before, and the
+    /// first `n_known` documents are before all others.
+    pub fn ranks(&self, n_known: u32) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.len() as u32).collect();
-        order.par_sort_unstable_by_key(|&document| (self.get(document), document));
+        order.par_sort_unstable_by_key(|&document| {
+            (document >= n_known, self.get(document), document)
+        });
         let mut ranks = vec![0; self.len()];
         for (rank, document) in order.into_iter().enumerate() {
             ranks[document as usize] = rank as u32;
@@ -170,7 +173,8 @@ mod tests {
         for id in ["b", "a10", "", "a9", "b"] {
             ids.push(id);
         }
-        assert_eq!(ids.ranks(), [3, 1, 0, 2, 4]);
+        assert_eq!(ids.ranks(0), [3, 1, 0, 2, 4]);
+        assert_eq!(ids.ranks(2), [1, 0, 2, 3, 4]);
         assert_eq!((ids.get(0), ids.get(2), ids.get(3), ids.len()), ("b", "", "a9", 5));
     }
 }

@@ -1,9 +1,10 @@
 //! Exact substring deduplication: of equal windows of 50 characters in the whole corpus, the first by
 //! (id, offset) stays; every character that lies in a later one is deleted.
 //!
-//! A window begins at every character, so a text has about as many rows as characters: this is the method
-//! that needs memory, 24 bytes a character. Windows are hashed by two polynomials modulo 2^61 - 1, moved on
-//! by one character at a time. The original misses the last window of a text, [`Mode::Corrected`] does not.
+//! A window begins at every character, so a text has about as many keys as characters: this is the method that
+//! needs memory, and so a sieve first finds the keys that occur once. It takes two bytes a character, and rows
+//! of 24 bytes are left for real repeats and for one in nine of the others. Windows are hashed by two
+//! polynomials modulo 2^61 - 1, moved on by one character at a time. The original misses the last window of a text, [`Mode::Corrected`] does not.
 //! Documents left with fewer than 20 characters are dropped. What lay on both sides of a deletion becomes
 //! neighbours, so a second run may find new windows.
 
@@ -27,6 +28,10 @@ impl Method for Substring {
 
     fn part(&self) -> &'static str {
         "characters"
+    }
+
+    fn wants_sieve(&self) -> bool {
+        true
     }
 
     fn keys(&self, document: &Document) -> Vec<(u32, Key)> {

@@ -1,4 +1,4 @@
-//! Deduplication of files: the texts go by twice, once for their keys and once to be kept, cut or dropped.
+//! Deduplication of files: the texts go by once for their keys and once more to be kept, cut or dropped.
 //!
 //! In memory are the keys, the ids and one batch of documents. Batches are worked on in parallel and handled in
 //! order, so the outcome does not depend on the threads. Written are, below the folder of the results:
@@ -16,74 +16,146 @@ use rayon::prelude::*;
 use super::{Event, SourceAccount, StageAccount, Tally, clean};
 use crate::{
     Document, Error, Result,
-    dedup::{Finder, MIN_CHARS, Method, Outcome, Verdicts},
+    dedup::{Finder, Index, MIN_CHARS, Method, Outcome, Sieve, Verdicts},
     read::{Reader, Record, Source},
     write::{Dropped, FileFormat, Value, Writer},
 };
 
 /// Removes from a source what a method finds repeated; writes `kept.*`, `dropped.*` and `changed.*` to `out`.
 ///
+/// With an index file, documents that it knows count as kept before: copies of them go too, and at the end the
+/// documents that stay are added to it. A file that does not exist yet is begun.
+///
 /// # Errors
-/// A file of the source cannot be used or changed between the two readings, or writing failed.
+/// A file of the source or the index cannot be used or changed between the readings, or writing failed.
 pub fn deduplicate(
     method: &dyn Method,
     source: &Source,
+    index: Option<&Path>,
     out: &Path,
     format: FileFormat,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<SourceAccount> {
-    let verdicts = match method.compares_documents() {
-        true => Some(find(method, source, on_event)?),
-        false => None,
+    let finder = finder(method, source, index, on_event)?;
+    let (verdicts, new_index) = match index {
+        Some(_) => {
+            let (verdicts, index) = finder.decide_and_index();
+            (verdicts, Some(index))
+        }
+        None => (finder.decide(), None),
     };
-    let mut output = Output::create(method.name(), out, format)?;
-    let mut reader = Reader::open(source)?;
-    let mut n_documents = 0u32;
-    loop {
-        let batch = read_batch(&mut reader)?;
-        if batch.is_empty() {
-            break;
-        }
-        let documents = output.take_bad(batch)?;
-        let outcomes = outcomes(method, verdicts.as_ref(), n_documents, &documents, source)?;
-        n_documents += documents.len() as u32;
-        for (document, outcome) in documents.into_iter().zip(outcomes) {
-            output.push(document, outcome, method, verdicts.as_ref())?;
-        }
-        report(method.name(), source, &reader, n_documents, on_event);
+    let account = apply(method, &verdicts, source, out, format, on_event)?;
+    if let (Some(path), Some(index)) = (index, new_index) {
+        index.write(path)?;
     }
-    if verdicts.is_some_and(|verdicts| verdicts.ids().len() != n_documents as usize) {
-        return Err(changed(source));
-    }
-    output.finish(source, &reader)
+    Ok(account)
 }
 
-/// The first pass: keys of all documents, then the verdicts.
-fn find(
-    method: &dyn Method,
+/// The first pass or two: whatever must be known of all documents before one is judged.
+fn finder<'a>(
+    method: &'a dyn Method,
+    source: &Source,
+    index: Option<&Path>,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Finder<'a>> {
+    let mut finder = Finder::new(method);
+    if let Some(path) = index.filter(|path| path.exists()) {
+        finder = finder.with_index(Index::read(path, &method.name_with_settings())?);
+    }
+    if method.wants_sieve() {
+        let sieve = Sieve::new(Reader::open(source)?.progress().1);
+        for_each_batch("sieve", source, on_event, |documents| {
+            documents.par_iter().for_each(|document| {
+                method.keys(document).into_iter().for_each(|(_, key)| sieve.note(key));
+            });
+        })?;
+        finder = finder.with_sieve(sieve);
+    }
+    if method.compares_documents() {
+        for_each_batch("keys", source, on_event, |documents| {
+            let keys: Vec<_> = documents.par_iter().map(|document| finder.keys(document)).collect();
+            for (document, keys) in documents.iter().zip(keys) {
+                finder.add(&document.id, keys);
+            }
+        })?;
+    }
+    Ok(finder)
+}
+
+/// Reads a source once, bad records left out.
+fn for_each_batch(
+    stage: &'static str,
     source: &Source,
     on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Verdicts> {
+    mut handle: impl FnMut(&[Document]),
+) -> Result<()> {
     let mut reader = Reader::open(source)?;
-    let mut finder = Finder::new(method);
     let mut n_documents = 0;
     loop {
         let batch = read_batch(&mut reader)?;
         if batch.is_empty() {
-            return Ok(finder.decide());
+            return Ok(());
         }
         let documents = batch.into_iter().filter_map(|record| match record {
             Record::Document(document) => Some(document),
             Record::Bad(_) => None,
         });
         let documents: Vec<Document> = documents.collect();
-        let keys: Vec<_> = documents.par_iter().map(|document| method.keys(document)).collect();
         n_documents += documents.len() as u32;
-        for (document, keys) in documents.iter().zip(keys) {
-            finder.add_keys(&document.id, keys);
-        }
-        report("keys", source, &reader, n_documents, on_event);
+        handle(&documents);
+        report(stage, source, &reader, n_documents, on_event);
     }
+}
+
+/// The last pass: every document is kept, cut or dropped.
+fn apply(
+    method: &dyn Method,
+    verdicts: &Verdicts,
+    source: &Source,
+    out: &Path,
+    format: FileFormat,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<SourceAccount> {
+    let mut output = Output::create(method, out, format)?;
+    let mut reader = Reader::open(source)?;
+    let mut number = verdicts.n_known();
+    loop {
+        let batch = read_batch(&mut reader)?;
+        if batch.is_empty() {
+            break;
+        }
+        let documents = output.take_bad(batch)?;
+        let numbered: Vec<(u32, Document)> = (number..).zip(documents).collect();
+        number += numbered.len() as u32;
+        let outcomes = numbered
+            .par_iter()
+            .map(|(number, document)| outcome(method, verdicts, *number, document))
+            .collect::<Option<Vec<Outcome>>>()
+            .ok_or_else(|| changed(source))?;
+        for ((_, document), outcome) in numbered.into_iter().zip(outcomes) {
+            output.push(document, outcome, verdicts)?;
+        }
+        report(method.name(), source, &reader, number - verdicts.n_known(), on_event);
+    }
+    if method.compares_documents() && verdicts.ids().len() != number as usize {
+        return Err(changed(source));
+    }
+    output.finish(source, &reader)
+}
+
+/// What becomes of a document; `None` when it is not the one that had this number before.
+fn outcome(
+    method: &dyn Method,
+    verdicts: &Verdicts,
+    number: u32,
+    document: &Document,
+) -> Option<Outcome> {
+    if !method.compares_documents() {
+        return Some(method.apply(&document.text, &[]));
+    }
+    let is_known = (number as usize) < verdicts.ids().len();
+    let is_same = is_known && verdicts.ids().get(number) == document.id;
+    is_same.then(|| method.apply(&document.text, verdicts.of(number)))
 }
 
 /// The next records, until there are enough to work on; none at the end.
@@ -97,27 +169,6 @@ fn read_batch(reader: &mut Reader) -> Result<Vec<Record>> {
         batch.push(record);
     }
     Ok(batch)
-}
-
-/// What becomes of a batch of documents, of which `first` documents were read before.
-fn outcomes(
-    method: &dyn Method,
-    verdicts: Option<&Verdicts>,
-    first: u32,
-    documents: &[Document],
-    source: &Source,
-) -> Result<Vec<Outcome>> {
-    let judge = |(number, document): (usize, &Document)| {
-        let number = first + number as u32;
-        let Some(verdicts) = verdicts else { return Ok(method.apply(&document.text, &[])) };
-        let is_known =
-            (number as usize) < verdicts.ids().len() && verdicts.ids().get(number) == document.id;
-        match is_known {
-            true => Ok(method.apply(&document.text, verdicts.of(number))),
-            false => Err(changed(source)),
-        }
-    };
-    documents.par_iter().enumerate().map(|(number, document)| judge((number, document))).collect()
 }
 
 fn changed(source: &Source) -> Error {
@@ -136,8 +187,9 @@ fn report(
     on_event(Event::Progress { stage, source, done_bytes, total_bytes, documents });
 }
 
-/// The files and the account of the second pass.
+/// The files and the account of the last pass.
 struct Output {
+    part: &'static str,
     kept: Writer<Document>,
     dropped: Writer<Dropped>,
     changed: Writer<Dropped>,
@@ -146,13 +198,14 @@ struct Output {
 }
 
 impl Output {
-    fn create(stage: &'static str, out: &Path, format: FileFormat) -> Result<Self> {
+    fn create(method: &dyn Method, out: &Path, format: FileFormat) -> Result<Self> {
         Ok(Self {
+            part: method.part(),
             kept: Writer::create(out, "kept", format)?,
             dropped: Writer::create(out, "dropped", format)?,
             changed: Writer::create(out, "changed", format)?,
             read: StageAccount::new("read"),
-            stage: StageAccount::new(stage),
+            stage: StageAccount::new(method.name()),
         })
     }
 
@@ -177,8 +230,7 @@ impl Output {
         &mut self,
         mut document: Document,
         outcome: Outcome,
-        method: &dyn Method,
-        verdicts: Option<&Verdicts>,
+        verdicts: &Verdicts,
     ) -> Result<()> {
         let before = Tally::of(&document);
         let stage = self.stage.stage;
@@ -189,7 +241,7 @@ impl Output {
             }
             Outcome::Cut { text, n_parts } => {
                 let value = Value::Number(n_parts as f64);
-                let part = method.part();
+                let part = self.part;
                 self.changed.push(&clean::row(&document, stage, part, value, None))?;
                 document.text = text;
                 let after = Tally::of(&document);
@@ -199,8 +251,7 @@ impl Output {
                 self.kept.push(&document)
             }
             Outcome::CopyOf(first) => {
-                let first = verdicts.map(|verdicts| verdicts.ids().get(first).to_owned());
-                let value = Value::Text(first.unwrap_or_default());
+                let value = Value::Text(verdicts.ids().get(first).to_owned());
                 self.stage.drop("copy_of", before);
                 self.dropped.push(&clean::row(&document, stage, "copy_of", value, None))
             }
@@ -281,7 +332,8 @@ mod tests {
         let input = vec![dir.path().to_string_lossy().into_owned()];
         let source = Source::new("s", Language::En, input, Format::Jsonl);
         let out = dir.path().join("out");
-        let account = deduplicate(method, &source, &out, FileFormat::Parquet, &mut |_| ()).unwrap();
+        let account =
+            deduplicate(method, &source, None, &out, FileFormat::Parquet, &mut |_| ()).unwrap();
         let kept = vec![out.join("kept.parquet").to_string_lossy().into_owned()];
         let kept = Source::new("k", Language::En, kept, Format::Parquet);
         let mut kept: Vec<(String, String)> = Reader::open(&kept)

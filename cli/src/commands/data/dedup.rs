@@ -1,5 +1,7 @@
 //! `neo data dedup`: one verb a method.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use neo_data::{
@@ -15,7 +17,7 @@ use neo_data::{
     pipeline::{self, Account, Dedup},
 };
 
-use super::{Reporter, Stage};
+use super::{Reporter, Stage, expand_home};
 use crate::error::Usage;
 
 /// Ways to find copies. All but `words` go by ids: of copies, the document with the smallest id is kept, so
@@ -23,7 +25,7 @@ use crate::error::Usage;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Documents whose texts are equal, character by character
-    Exact(Stage),
+    Exact(Exactly),
     /// Documents whose texts are equal up to whitespace; the first that is read is kept
     Words(Stage),
     /// Documents that are nearly equal: MinHash over runs of 13 characters, 9 bands of 13 values
@@ -36,11 +38,30 @@ pub(super) enum Command {
     Lines(SimilarLines),
 }
 
+/// Options of `neo data dedup exact`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Exactly {
+    #[command(flatten)]
+    stage: Stage,
+    #[command(flatten)]
+    known: Known,
+}
+
+/// Documents of earlier runs.
+#[derive(Debug, clap::Args)]
+struct Known {
+    /// File with the keys of documents kept before: copies of them go too, and what is kept now is added
+    #[arg(long, value_name = "FILE")]
+    index: Option<PathBuf>,
+}
+
 /// Options of `neo data dedup minhash`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Minhash {
     #[command(flatten)]
     stage: Stage,
+    #[command(flatten)]
+    known: Known,
     /// How signatures are computed: MAP-Neo's numbers, or our own with the same odds and much faster
     #[arg(long, default_value = "original", value_parser = scheme())]
     scheme: Scheme,
@@ -79,32 +100,40 @@ pub(super) struct SimilarLines {
 /// Input that cannot be used, a failed write, an empty result.
 pub(super) fn run(command: Command) -> Result<()> {
     match command {
-        Command::Exact(stage) => stage.deduplicate(&Exact),
+        Command::Exact(Exactly { stage, known }) => stage.deduplicate(&Exact, known),
         Command::Words(stage) => stage.run("kept", RuleSet::none(), Dedup::Exact, None),
-        Command::Minhash(Minhash { stage, scheme, normalise, mode }) => {
-            stage.deduplicate(&MinHash::new(scheme, normalise, mode))
+        Command::Minhash(Minhash { stage, known, scheme, normalise, mode }) => {
+            stage.deduplicate(&MinHash::new(scheme, normalise, mode), known)
         }
-        Command::Paragraph(Parts { stage, mode }) => stage.deduplicate(&Paragraph { mode }),
-        Command::Substring(Parts { stage, mode }) => stage.deduplicate(&Substring { mode }),
+        Command::Paragraph(Parts { stage, mode }) => {
+            stage.deduplicate(&Paragraph { mode }, Known::NONE)
+        }
+        Command::Substring(Parts { stage, mode }) => {
+            stage.deduplicate(&Substring { mode }, Known::NONE)
+        }
         Command::Lines(SimilarLines { stage, proportion }) => {
             if !(0.0..=1.0).contains(&proportion) {
                 let problem = format!("`--proportion` is {proportion}, expected 0 to 1");
                 return Err(Usage::with_hint(problem, "leave it out for MAP-Neo's 0.1").into());
             }
-            stage.deduplicate(&Lines { proportion })
+            stage.deduplicate(&Lines { proportion }, Known::NONE)
         }
     }
 }
 
+impl Known {
+    const NONE: Self = Self { index: None };
+}
+
 impl Stage {
-    /// Reads the input twice, writes `kept.*`, `dropped.*`, `changed.*` and `account.json`.
-    fn deduplicate(self, method: &dyn Method) -> Result<()> {
+    /// Reads the input twice or more, writes `kept.*`, `dropped.*`, `changed.*` and `account.json`.
+    fn deduplicate(self, method: &dyn Method, known: Known) -> Result<()> {
         let source = self.source(None)?;
+        let index = known.index.map(|path| PathBuf::from(expand_home(&path.to_string_lossy())));
+        let (index, out) = (index.as_deref(), &self.out);
         let mut reporter = Reporter::default();
-        let account =
-            pipeline::deduplicate(method, &source, &self.out, self.format, &mut |event| {
-                reporter.show(event);
-            })?;
+        let mut show = |event: pipeline::Event<'_>| reporter.show(event);
+        let account = pipeline::deduplicate(method, &source, index, out, self.format, &mut show)?;
         drop(reporter);
         self.account(Account { recipe: source.name, sources: vec![account] })
     }

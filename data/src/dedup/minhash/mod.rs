@@ -62,6 +62,7 @@ pub enum Normalise {
 /// Near copies.
 #[derive(Clone, Debug)]
 pub struct MinHash {
+    scheme: Scheme,
     mode: Mode,
     normalise: Normalise,
     signer: AnySigner,
@@ -81,7 +82,7 @@ impl MinHash {
             Scheme::Original => AnySigner::Original(Signer::new(&Permutations::new(SEED, n_used))),
             Scheme::Fast => AnySigner::Fast(FastSigner::new(n_used)),
         };
-        Self { mode, normalise, signer }
+        Self { scheme, mode, normalise, signer }
     }
 
     /// The text whose runs are taken.
@@ -126,6 +127,10 @@ fn band_key(signature: &[u32], band: usize) -> Key {
 impl Method for MinHash {
     fn name(&self) -> &'static str {
         "minhash"
+    }
+
+    fn name_with_settings(&self) -> String {
+        format!("minhash {:?} {:?} {:?}", self.scheme, self.normalise, self.mode)
     }
 
     fn keys(&self, document: &Document) -> Vec<(u32, Key)> {

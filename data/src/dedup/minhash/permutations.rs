@@ -5,7 +5,7 @@
 //! outside.
 
 /// Modulus of the original's arithmetic, a Mersenne prime.
-pub const PRIME: u64 = (1 << 61) - 1;
+pub(super) const PRIME: u64 = (1 << 61) - 1;
 
 /// Orders h -> ((a h + b) mod 2^64 mod [`PRIME`]) mod 2^32.
 #[derive(Clone, Debug, PartialEq, Eq)]
