@@ -5,15 +5,15 @@
 //! Runs are hashed 64 at a time and all orders of a batch are evaluated in vectors.
 
 use super::{
-    EMPTY, Permutations,
+    EMPTY, Permutations, SHINGLE_CHARS,
     permutations::PRIME,
-    sha1::{Blocks, LANES},
+    sha1::{Blocks, LANES, WINDOW_BYTES},
     shingles::shingles,
     simd::widest_simd,
 };
 
 /// Orders evaluated together: as many as keep their factors, summands and minima in vector registers.
-const GROUP: usize = 32;
+const GROUP: usize = 40;
 
 /// Computes signatures under given orders.
 #[derive(Clone, Debug)]
@@ -45,6 +45,30 @@ impl Signer {
     /// The signature of a text: one value an order, [`EMPTY`] for a text without runs.
     pub fn signature(&self, text: &str) -> Vec<u32> {
         let mut minima = vec![[u64::from(EMPTY); GROUP]; self.groups.len()];
+        match text.is_ascii() {
+            true => self.lower_by_ascii(&mut minima, text.as_bytes()),
+            false => self.lower_by_any(&mut minima, text),
+        }
+        minima.into_iter().flatten().take(self.n).map(|value| value as u32).collect()
+    }
+
+    /// Runs of single bytes, of which a whole batch is laid out at once.
+    fn lower_by_ascii(&self, minima: &mut [[u64; GROUP]], text: &[u8]) {
+        let (mut blocks, mut hashes) = (Blocks::new(), [0; LANES]);
+        let n_runs = (text.len() + 1).saturating_sub(SHINGLE_CHARS);
+        for start in (0..n_runs).step_by(LANES) {
+            let mut window = [0; WINDOW_BYTES];
+            let rest = &text[start..];
+            let n_bytes = rest.len().min(WINDOW_BYTES);
+            window[..n_bytes].copy_from_slice(&rest[..n_bytes]);
+            blocks.set_windows(&window);
+            blocks.hash(&mut hashes);
+            self.lower(minima, &hashes[..LANES.min(n_runs - start)]);
+        }
+    }
+
+    /// Runs of any characters, laid out one by one.
+    fn lower_by_any(&self, minima: &mut [[u64; GROUP]], text: &str) {
         let (mut blocks, mut hashes) = (Blocks::new(), [0; LANES]);
         let mut n_pending = 0;
         for (start, end) in shingles(text) {
@@ -52,16 +76,15 @@ impl Signer {
             n_pending += 1;
             if n_pending == LANES {
                 blocks.hash(&mut hashes);
-                self.lower(&mut minima, &hashes);
+                self.lower(minima, &hashes);
                 blocks.clear();
                 n_pending = 0;
             }
         }
         if n_pending > 0 {
             blocks.hash(&mut hashes);
-            self.lower(&mut minima, &hashes[..n_pending]);
+            self.lower(minima, &hashes[..n_pending]);
         }
-        minima.into_iter().flatten().take(self.n).map(|value| value as u32).collect()
     }
 
     fn lower(&self, minima: &mut [[u64; GROUP]], hashes: &[u32]) {
@@ -132,7 +155,7 @@ mod tests {
         }
 
         #[test]
-        fn a_signature_is_the_minimum_over_runs(text in "[a-c文]{0,200}") {
+        fn a_signature_is_the_minimum_over_runs(text in "[a-c]{0,200}文?[a-c]{0,20}") {
             let permutations = Permutations::new(1, 37);
             let signer = Signer::new(&permutations);
             let chars: Vec<char> = text.chars().collect();

@@ -3,13 +3,16 @@
 //! Signatures need only the first word of the digest of runs that fit one block, so nothing else is here.
 //! (SHA-1 is what the original hashes with; nothing depends on its security.)
 
-use super::{shingles::MAX_SHINGLE_BYTES, simd::widest_simd};
+use super::{SHINGLE_CHARS, shingles::MAX_SHINGLE_BYTES, simd::widest_simd};
 
 /// Messages hashed at once.
 pub(super) const LANES: usize = 64;
 
 /// One word of every message.
 type Lanes = [u32; LANES];
+
+/// Bytes under as many runs of [`SHINGLE_CHARS`] single-byte characters as there are lanes.
+pub(super) const WINDOW_BYTES: usize = LANES + SHINGLE_CHARS - 1;
 
 /// The blocks of up to [`LANES`] messages, word by word.
 pub(super) struct Blocks {
@@ -42,10 +45,37 @@ impl Blocks {
         self.words[15][lane] = 8 * message.len() as u32;
     }
 
+    /// Fills all lanes with the runs of an ASCII text, one beginning at each of the first [`LANES`] bytes.
+    pub(super) fn set_windows(&mut self, bytes: &[u8; WINDOW_BYTES]) {
+        fill_windows(&mut self.words, bytes);
+    }
+
     /// The first four bytes of every digest as a little-endian number; the blocks are used up.
     pub(super) fn hash(&mut self, hashes: &mut Lanes) {
         compress(&mut self.words, hashes);
     }
+}
+
+widest_simd! {
+    /// Lays runs that begin at neighbouring bytes into neighbouring lanes.
+    fn fill_windows(words: &mut [Lanes; 16], bytes: &[u8; WINDOW_BYTES]) = fill_windows_body
+}
+
+#[inline(always)]
+fn fill_windows_body(words: &mut [Lanes; 16], bytes: &[u8; WINDOW_BYTES]) {
+    // A run's words are the big-endian words at its start, 4 and 8 bytes on; its last byte and the end mark.
+    let mut at = [0; LANES + 8];
+    for (i, word) in at.iter_mut().enumerate() {
+        *word = u32::from_be_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
+    }
+    words[0].copy_from_slice(&at[..LANES]);
+    words[1].copy_from_slice(&at[4..LANES + 4]);
+    words[2].copy_from_slice(&at[8..]);
+    for (word, &last) in words[3].iter_mut().zip(&bytes[SHINGLE_CHARS - 1..]) {
+        *word = u32::from(last) << 24 | 0x80_0000;
+    }
+    words[4..15].fill([0; LANES]);
+    words[15] = [8 * SHINGLE_CHARS as u32; LANES];
 }
 
 widest_simd! {
@@ -162,6 +192,17 @@ mod tests {
                 [0xbf, 0x15, 0xbe, 0x71],
             ]
         );
+    }
+
+    #[test]
+    fn windows_are_the_runs_of_a_text() {
+        let bytes: [u8; WINDOW_BYTES] = std::array::from_fn(|i| b'!' + (i * i % 90) as u8);
+        let runs: Vec<&[u8]> = bytes.windows(SHINGLE_CHARS).collect();
+        let mut blocks = Blocks::new();
+        let mut hashes = [0; LANES];
+        blocks.set_windows(&bytes);
+        blocks.hash(&mut hashes);
+        assert_eq!(first_words(&runs), hashes);
     }
 
     #[test]

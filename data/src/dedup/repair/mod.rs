@@ -20,7 +20,9 @@ const MAX_PIECE_CHARS: usize = 1_000_000;
 
 /// The text repaired; borrowed when nothing was wrong.
 pub fn repair(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(is_plain) {
+    // In chunks that are looked at whole, which is many bytes at a time.
+    let is_plain_chunk = |chunk: &[u8]| chunk.iter().fold(true, |all, &byte| all & is_plain(byte));
+    if text.as_bytes().chunks(256).all(is_plain_chunk) {
         return Cow::Borrowed(text);
     }
     let mut repaired = String::with_capacity(text.len());
