@@ -7,12 +7,12 @@
 /// Modulus of the original's arithmetic, a Mersenne prime.
 pub(super) const PRIME: u64 = (1 << 61) - 1;
 
-/// Orders h -> ((a h + b) mod 2^64 mod [`PRIME`]) mod 2^32.
+/// Orders h -> ((a h + b) mod 2^64 mod (2^61 - 1)) mod 2^32.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permutations {
-    /// Factors, from 1 to the prime.
+    /// Factors, from 1 to 2^61 - 2.
     pub a: Vec<u64>,
-    /// Summands, below the prime.
+    /// Summands, from 0 to 2^61 - 2.
     pub b: Vec<u64>,
 }
 
