@@ -14,6 +14,7 @@
 
 mod account;
 mod clean;
+mod deduplicate;
 mod recipe;
 mod tokenize;
 
@@ -21,6 +22,7 @@ use std::path::Path;
 
 pub use self::account::{Account, SourceAccount, StageAccount, Tally, TokenTally};
 pub use self::clean::{CleanSettings, Cleaner};
+pub use self::deduplicate::deduplicate;
 use self::recipe::Ready;
 pub use self::recipe::{Clean, Dedup, Output, Recipe, TokenizerSource};
 pub use self::tokenize::{tokenize, train_tokenizer};

@@ -1,6 +1,7 @@
 //! `neo data`: documents in, documents or token shards out, everything counted. The work is
 //! `neo_data`'s; here are the options, the progress and the tables.
 
+mod dedup;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ enum Command {
     Dedup {
         /// Which copies.
         #[command(subcommand)]
-        method: DedupMethod,
+        method: dedup::Command,
     },
     /// Make a corpus folder of token shards from document files
     Tokenize(Tokenize),
@@ -48,13 +49,6 @@ enum Command {
     Run(Run),
     /// Count what document files or a corpus folder hold
     Stats(Stats),
-}
-
-/// Ways to find copies.
-#[derive(Debug, clap::Subcommand)]
-enum DedupMethod {
-    /// Documents whose texts are equal up to whitespace; the first is kept
-    Exact(Stage),
 }
 
 /// What to read and where to write.
@@ -169,9 +163,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             let rules = RuleSet::from_name(&expand_home(&rules))?;
             stage.run("kept", rules, Dedup::None, None)
         }
-        Command::Dedup { method: DedupMethod::Exact(stage) } => {
-            stage.run("kept", RuleSet::none(), Dedup::Exact, None)
-        }
+        Command::Dedup { method } => dedup::run(method),
         Command::Tokenize(args) => tokenize(&args),
         Command::Run(args) => run_recipe(&args),
         Command::Stats(args) => stats(&args),
@@ -187,14 +179,7 @@ impl Stage {
         dedup: Dedup,
         split_chars: Option<usize>,
     ) -> Result<()> {
-        let input: Vec<String> = self.input.iter().map(|path| expand_home(path)).collect();
-        let format = match self.read_as {
-            Some(format) => format,
-            None => format_of(&input[0])?,
-        };
-        let mut source = Source::new(&self.source, self.language, input, format);
-        (source.text_field, source.id_field) = (self.text_field, self.id_field);
-        (source.url_field, source.split_chars) = (self.url_field, split_chars);
+        let source = self.source(split_chars)?;
         let settings = CleanSettings { rules, dedup, format: self.format };
         let mut cleaner = Cleaner::create(settings, &self.out)?;
         let mut kept = Writer::create(&self.out, name, self.format)?;
@@ -202,7 +187,25 @@ impl Stage {
         let account = cleaner.clean(&source, &mut kept, &mut |event| reporter.show(event))?;
         kept.finish()?;
         cleaner.finish()?;
-        let account = Account { recipe: self.source, sources: vec![account] };
+        drop(reporter);
+        self.account(Account { recipe: source.name, sources: vec![account] })
+    }
+
+    /// The source that the options describe.
+    fn source(&self, split_chars: Option<usize>) -> Result<Source> {
+        let input: Vec<String> = self.input.iter().map(|path| expand_home(path)).collect();
+        let format = match self.read_as {
+            Some(format) => format,
+            None => format_of(&input[0])?,
+        };
+        let mut source = Source::new(&self.source, self.language, input, format);
+        (source.text_field, source.id_field) = (self.text_field.clone(), self.id_field.clone());
+        (source.url_field, source.split_chars) = (self.url_field.clone(), split_chars);
+        Ok(source)
+    }
+
+    /// Writes an account down and prints it; nothing left at all is an error.
+    fn account(&self, account: Account) -> Result<()> {
         account.write(&self.out)?;
         if account.is_empty() {
             return Err(neo_data::Error::Setting(account.where_everything_went()).into());

@@ -9,16 +9,16 @@ use rayon::prelude::*;
 use super::{Dedup, Event, SourceAccount, StageAccount, Tally};
 use crate::{
     Document, Result,
-    dedup::exact::{Key, Seen},
+    dedup::words::{Key, Seen},
     filter::{RuleSet, Verdict},
     read::{BadRecord, Reader, Record, Source, split::split},
     write::{Dropped, FileFormat, Value, Writer},
 };
 
 /// Documents judged at a time.
-const BATCH_DOCUMENTS: usize = 512;
+pub(super) const BATCH_DOCUMENTS: usize = 512;
 /// Text bytes after which a batch is judged before it is full.
-const BATCH_BYTES: usize = 16 << 20;
+pub(super) const BATCH_BYTES: usize = 16 << 20;
 /// Characters of a dropped document that are kept for its reader.
 const SAMPLE_CHARS: usize = 200;
 
@@ -124,16 +124,7 @@ impl Cleaner {
     }
 
     fn drop_bad(&mut self, bad: &BadRecord, account: &mut StageAccount) -> Result<()> {
-        let rule = bad.reason.name();
-        account.drop(rule, Tally { documents: 1, bytes: bad.bytes, chars: 0 });
-        self.dropped.push(&Dropped {
-            id: bad.place.clone(),
-            stage: account.stage.to_owned(),
-            rule: rule.to_owned(),
-            value: Value::Text(bad.detail.clone()),
-            threshold: None,
-            sample: String::new(),
-        })
+        self.dropped.push(&row_of_bad(bad, account))
     }
 
     /// Applies rules and deduplication; returns what is kept, in order.
@@ -182,14 +173,39 @@ impl Cleaner {
         value: Value,
         threshold: Option<f64>,
     ) -> Result<()> {
-        self.dropped.push(&Dropped {
-            id: document.id.clone(),
-            stage: stage.to_owned(),
-            rule: rule.to_owned(),
-            value,
-            threshold,
-            sample: document.text.chars().take(SAMPLE_CHARS).collect(),
-        })
+        self.dropped.push(&row(document, stage, rule, value, threshold))
+    }
+}
+
+/// How a dropped document is written down.
+pub(super) fn row(
+    document: &Document,
+    stage: &str,
+    rule: &str,
+    value: Value,
+    threshold: Option<f64>,
+) -> Dropped {
+    Dropped {
+        id: document.id.clone(),
+        stage: stage.to_owned(),
+        rule: rule.to_owned(),
+        value,
+        threshold,
+        sample: document.text.chars().take(SAMPLE_CHARS).collect(),
+    }
+}
+
+/// How a record that is no document is written down; it is entered in the account too.
+pub(super) fn row_of_bad(bad: &BadRecord, account: &mut StageAccount) -> Dropped {
+    let rule = bad.reason.name();
+    account.drop(rule, Tally { documents: 1, bytes: bad.bytes, chars: 0 });
+    Dropped {
+        id: bad.place.clone(),
+        stage: account.stage.to_owned(),
+        rule: rule.to_owned(),
+        value: Value::Text(bad.detail.clone()),
+        threshold: None,
+        sample: String::new(),
     }
 }
 

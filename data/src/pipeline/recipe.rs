@@ -49,7 +49,8 @@ pub struct Clean {
 pub enum Dedup {
     /// None.
     None,
-    /// Documents whose texts are equal up to whitespace, across all sources.
+    /// Documents whose texts are equal up to whitespace, across all sources: what `neo data dedup words` drops,
+    /// not what its `exact` does.
     Exact,
 }
 

@@ -32,7 +32,11 @@ pub(super) fn account(account: &Account) -> String {
             let stages = source.stages.iter().filter(|account| account.stage == stage);
             stages.map(|account| account.dropped.documents).sum()
         };
-        let documents = source.kept().documents + dropped("filter") + dropped("exact");
+        // The stage after these is deduplication by whatever method.
+        let is_dedup = |stage: &str| !["read", "filter"].contains(&stage);
+        let stages = source.stages.iter().filter(|account| is_dedup(account.stage));
+        let copies: u64 = stages.map(|account| account.dropped.documents).sum();
+        let documents = source.kept().documents + dropped("filter") + copies;
         let tokens = source.train.tokens + source.held_out.tokens;
         let bytes_per_token = (source.train.bytes + source.held_out.bytes) as f64 / tokens as f64;
         let share = 100.0 * source.kept().bytes as f64 / source.input().bytes.max(1) as f64;
@@ -44,7 +48,7 @@ pub(super) fn account(account: &Account) -> String {
             source.language,
             source.input().documents,
             dropped("filter"),
-            dropped("exact"),
+            copies,
             source.kept().documents,
         );
         let _ = match tokens {
