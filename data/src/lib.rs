@@ -8,6 +8,7 @@ pub mod dedup;
 pub mod document;
 mod error;
 pub mod filter;
+pub mod jieba;
 pub mod loader;
 pub mod megatron;
 pub mod mixture;
