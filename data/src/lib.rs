@@ -14,6 +14,7 @@ pub mod megatron;
 pub mod mixture;
 mod order;
 pub mod pipeline;
+pub mod python;
 pub mod read;
 pub mod sample;
 pub mod shard;
