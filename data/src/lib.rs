@@ -7,6 +7,7 @@ pub mod corpus;
 pub mod dedup;
 pub mod document;
 mod error;
+pub mod fast_text;
 pub mod filter;
 pub mod jieba;
 pub mod loader;
