@@ -7,6 +7,7 @@
 mod boilerplate;
 mod characters;
 mod length;
+pub mod matrix_zh;
 mod repetition;
 mod statistics;
 

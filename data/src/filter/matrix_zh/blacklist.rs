@@ -79,9 +79,16 @@ mod tests {
 
     #[test]
     fn an_entry_is_the_beginning_of_an_address() {
-        let list =
-            Blacklist::new([" http://a.com/x \n", "a.com/xy", "a.com/b", "b.de", "", "https://é.fr"]);
-        let check = |url, expected| assert_eq!(list.entry_of(without_scheme(url)), expected, "{url}");
+        let list = Blacklist::new([
+            " http://a.com/x \n",
+            "a.com/xy",
+            "a.com/b",
+            "b.de",
+            "",
+            "https://é.fr",
+        ]);
+        let check =
+            |url, expected| assert_eq!(list.entry_of(without_scheme(url)), expected, "{url}");
         check("a.com/xyz", Some("a.com/x"));
         check("https://a.com/x", Some("a.com/x"));
         check("HTTP://a.com/x", None);

@@ -155,8 +155,8 @@ mod tests {
         check("file.txt", "");
         check("e.g. this", "e.g. this");
         check("abc.def中文", "abc.def中文");
-        check("汉a-b.txt", "汉");
+        check("汉a-b.txt", "汉a");
         check("汉a.b.txt_ x.html-y.c", "汉a.b.txt_ -y.c");
-        check("_.abc é-.abcdefg .com", "_ é-.abcdefg .com");
+        check("_-a.abc é-.abcdefg .com", "_ é-.abcdefg .com");
     }
 }
