@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use neo_data::filter::matrix_zh::{Assets, BadLine, JudgedLine, MatrixZh, Mode, Outcome, Settings};
+use neo_data::filter::matrix_zh::{BadLine, JudgedLine, MatrixZh};
+use neo_data::filter::{Mode, Verdict};
 use neo_data::write::Value as Measured;
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -40,9 +41,7 @@ fn read_jsonl<T: DeserializeOwned>(path: &Path) -> Vec<T> {
 }
 
 fn filter(golden: &Path) -> MatrixZh {
-    let settings = Settings::original();
-    let assets = Assets::read(&golden.join("data"), &settings, Mode::Faithful).unwrap();
-    MatrixZh::new(settings, Mode::Faithful, assets)
+    MatrixZh::own(Mode::Faithful, &golden.join("data")).unwrap()
 }
 
 #[derive(Deserialize)]
@@ -60,23 +59,25 @@ struct Record {
 /// What of a record is not as the original has it.
 fn difference(filter: &MatrixZh, record: &Record) -> Option<String> {
     let url = record.url.as_ref().and_then(Value::as_str);
-    let outcome = filter.judge(record.raw_content.as_str(), url);
-    let is_equal = match (&outcome, &record.rule) {
-        (Outcome::Keep { text }, None) => *text == record.output,
-        (Outcome::Drop(reason), Some(rule)) => {
-            reason.rule == rule && is_same_value(rule, reason.value.as_ref(), &record.value)
+    let verdict = filter.judge(record.raw_content.as_str(), url);
+    let is_equal = match (&verdict, &record.rule, &record.output) {
+        (Verdict::Keep, None, None) => true,
+        (Verdict::Rewrite(text), None, Some(output)) => text == output,
+        (Verdict::Drop { rule, value, .. }, Some(expected), None) => {
+            rule == expected && is_same_value(rule, value, &record.value)
         }
         _ => false,
     };
     let expected = (&record.rule, &record.value, &record.output);
-    (!is_equal).then(|| format!("`{}`: {outcome:?}, expected {expected:?}", record.id))
+    (!is_equal).then(|| format!("`{}`: {verdict:?}, expected {expected:?}", record.id))
 }
 
-fn is_same_value(rule: &str, found: Option<&Measured>, expected: &Value) -> bool {
+/// Where the original raises an exception it logs no value.
+fn is_same_value(rule: &str, found: &Measured, expected: &Value) -> bool {
     match (found, expected) {
-        (None, Value::Null) => true,
-        (Some(Measured::Text(found)), Value::String(expected)) => found == expected,
-        (Some(Measured::Number(found)), Value::Number(expected)) => {
+        (Measured::Text(_), Value::Null) => rule.starts_with("exception:"),
+        (Measured::Text(found), Value::String(expected)) => found == expected,
+        (Measured::Number(found), Value::Number(expected)) => {
             let tolerance = TOLERANCES.iter().find(|(name, _)| *name == rule);
             (found - expected.as_f64().unwrap()).abs() <= tolerance.map_or(0.0, |&(_, by)| by)
         }
@@ -133,17 +134,16 @@ fn check_dropped(
     log: &[LogEntry],
     rules: &BTreeMap<String, String>,
 ) {
-    let mut dropped = lines.iter().filter_map(|line| match &line.outcome {
-        Outcome::Drop(reason) => Some((line.idx, reason)),
-        Outcome::Keep { .. } => None,
+    let mut dropped = lines.iter().filter_map(|line| match &line.verdict {
+        Verdict::Drop { rule, value, .. } => Some((line.idx, *rule, value)),
+        _ => None,
     });
     for entry in log {
         let LogEntry::Dropped { original_index, except, flag } = entry else { continue };
-        let (idx, reason) = dropped.next().unwrap();
-        assert_eq!(idx, *original_index, "{case}");
+        let (idx, found, measured) = dropped.next().unwrap();
         let (rule, value) = rule_and_value(except, flag, rules);
-        assert_eq!(reason.rule, rule, "{case}");
-        assert!(is_same_value(&rule, reason.value.as_ref(), &value), "{case}: {reason:?}, {value}");
+        assert_eq!((idx, found), (*original_index, &*rule), "{case}");
+        assert!(is_same_value(found, measured, &value), "{case}: {measured:?}, {value}");
     }
     assert_eq!(dropped.next(), None, "{case}");
 }
@@ -152,7 +152,7 @@ fn check_case(filter: &MatrixZh, case: &FileCase, rules: &BTreeMap<String, Strin
     let name = &case.case;
     let lines: Vec<&str> = case.input_lines.iter().map(String::as_str).collect();
     let file = filter.judge_file(&lines);
-    let kept = file.lines.iter().filter(|line| matches!(line.outcome, Outcome::Keep { .. }));
+    let kept = file.lines.iter().filter(|line| !matches!(line.verdict, Verdict::Drop { .. }));
     let kept: Vec<Value> = kept.map(|line| Value::Object(line.record.clone())).collect();
     let expected = case.output_lines.iter().map(|line| serde_json::from_str(line).unwrap());
     assert_eq!(kept, expected.collect::<Vec<Value>>(), "{name}");

@@ -22,7 +22,9 @@ pub fn lower(text: &str) -> Cow<'_, str> {
 
 /// NFKC, the text itself where it has that form already.
 pub fn nfkc(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() || is_nfkc_quick(text.chars()) == IsNormalized::Yes {
+    // Characters that stay as they are and move past no mark can be left out of the question.
+    let others = text.chars().filter(|c| !c.is_ascii() && !matches!(c, '\u{4e00}'..='\u{9fff}'));
+    if is_nfkc_quick(others) == IsNormalized::Yes {
         return Cow::Borrowed(text);
     }
     Cow::Owned(map_assigned(text, |known, out| out.extend(known.nfkc())))

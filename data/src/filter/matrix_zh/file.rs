@@ -6,7 +6,8 @@
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use super::{MatrixZh, Mode, Outcome};
+use super::MatrixZh;
+use crate::filter::{Mode, Verdict};
 
 /// Why a line holds no document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct JudgedLine {
     /// The record; that of a kept document has the rewritten text.
     pub record: Map<String, Value>,
     /// What the rules say.
-    pub outcome: Outcome,
+    pub verdict: Verdict,
 }
 
 /// What became of a file.
@@ -63,7 +64,7 @@ impl MatrixZh {
                 Ok(record) => records.push((idx, record)),
                 Err(bad) => file.bad_lines.push((idx, bad)),
             }
-            if self.mode() == Mode::Faithful && !file.bad_lines.is_empty() {
+            if self.mode == Mode::Faithful && !file.bad_lines.is_empty() {
                 break;
             }
         }
@@ -74,11 +75,11 @@ impl MatrixZh {
 
     fn judge_line(&self, idx: usize, mut record: Map<String, Value>) -> JudgedLine {
         let text = record.get("raw_content").and_then(Value::as_str);
-        let outcome = self.judge(text, record.get("url").and_then(Value::as_str));
-        if let Outcome::Keep { text: Some(text) } = &outcome {
+        let verdict = self.judge(text, record.get("url").and_then(Value::as_str));
+        if let Verdict::Rewrite(text) = &verdict {
             record.insert("raw_content".to_owned(), Value::String(text.clone()));
         }
-        JudgedLine { idx, record, outcome }
+        JudgedLine { idx, record, verdict }
     }
 }
 
@@ -88,5 +89,27 @@ fn parse(line: &str) -> Result<Map<String, Value>, BadLine> {
         Ok(Value::Object(_)) => Err(BadLine::NoText),
         Ok(_) => Err(BadLine::NotAnObject),
         Err(_) => Err(BadLine::NotJson),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::filter::matrix_zh::CORRECTED;
+
+    #[test]
+    fn a_bad_line_ends_the_file_in_faithful_mode_only() {
+        let lines = ["", r#"{"raw_content": "一。二。"}"#, "[1]", r#"{"url": ""}"#, "{"];
+        let check = |mode: Mode, n_lines: usize, bad_lines: &[(usize, BadLine)]| {
+            let rules = CORRECTED.replace("\nC1 = {}", "").replace("\nC14 = { min = 0.4 }", "");
+            let filter = MatrixZh::parse(&rules, Path::new("r"), Some(mode), None).unwrap();
+            let file = filter.judge_file(&lines);
+            assert_eq!((file.lines.len(), &*file.bad_lines), (n_lines, bad_lines));
+        };
+        check(Mode::Faithful, 0, &[(0, BadLine::NotJson)]);
+        let all = [BadLine::NotJson, BadLine::NotAnObject, BadLine::NoText, BadLine::NotJson];
+        check(Mode::Corrected, 1, &[(0, all[0]), (2, all[1]), (3, all[2]), (4, all[3])]);
     }
 }

@@ -1,13 +1,10 @@
-//! What the document rules ask of a text, counted in one pass over it and one over its NFKC form.
-
-use std::borrow::Cow;
-use std::cell::OnceCell;
+//! What the rules ask of a rewritten text, counted in one pass over it, one over its form NFKC, and one over its words.
 
 use rustc_hash::FxHashMap;
 
 use crate::{
     jieba::Jieba,
-    python::{Class, nfkc, split_lines, strip},
+    python::{Class, split_lines, strip},
 };
 
 /// What lines of lists begin with.
@@ -16,15 +13,6 @@ const BULLETS: [char; 15] =
 
 /// What lines end with that only lead to another page. Of the last nothing is left by C0, but NFKC makes `。` of `｡`.
 const MORE: [&str; 4] = ["readmore", "展开", "更多", "。。。"];
-
-/// The measures of one text, after C0 and C2.
-pub(super) struct Statistics<'a> {
-    /// The text in the form NFKC.
-    normal: Cow<'a, str>,
-    in_text: TextCounts,
-    in_normal: NormalCounts,
-    words: OnceCell<Words>,
-}
 
 /// Counts of the text itself.
 #[derive(Default)]
@@ -67,39 +55,12 @@ pub(super) struct NormalCounts {
 /// Words as jieba cuts them from words and white space, without the white space.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Words {
-    n_words: u64,
-    n_chars: u64,
-}
-
-impl<'a> Statistics<'a> {
-    pub(super) fn of(text: &'a str) -> Self {
-        let normal = nfkc(text);
-        let in_normal = NormalCounts::of(&normal);
-        Self { in_text: TextCounts::of(text), in_normal, normal, words: OnceCell::new() }
-    }
-
-    pub(super) fn in_text(&self) -> &TextCounts {
-        &self.in_text
-    }
-
-    pub(super) fn in_normal(&self) -> &NormalCounts {
-        &self.in_normal
-    }
-
-    /// Characters per word, 0 without words. Cutting costs more than all else, so it waits until it is asked for.
-    pub(super) fn mean_word_length(&self) -> f64 {
-        let words = self.words.get_or_init(|| Words::of(&self.normal));
-        share(words.n_chars, words.n_words)
-    }
+    pub(super) n_words: u64,
+    pub(super) n_chars: u64,
 }
 
 impl TextCounts {
-    /// A count per code point.
-    pub(super) fn share(&self, count: fn(&Self) -> u64) -> f64 {
-        share(count(self), self.n_chars)
-    }
-
-    fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         let mut counts = Self::default();
         let (mut last, mut n_dots, mut is_piece) = ('\0', 0_u64, false);
         for c in text.chars() {
@@ -120,22 +81,7 @@ impl TextCounts {
 }
 
 impl NormalCounts {
-    /// A count per code point.
-    pub(super) fn share(&self, count: fn(&Self) -> u64) -> f64 {
-        share(count(self), self.n_chars)
-    }
-
-    /// A count per line.
-    pub(super) fn line_share(&self, count: impl Fn(&Self) -> u64) -> f64 {
-        share(count(self), self.n_lines)
-    }
-
-    /// Digits per code point of words and white space.
-    pub(super) fn digit_share(&self) -> f64 {
-        share(self.n_digits, self.n_plain_chars)
-    }
-
-    fn of(normal: &str) -> Self {
+    pub(super) fn of(normal: &str) -> Self {
         let mut counts = Self::default();
         counts.add_chars(normal);
         for line in split_lines(normal) {
@@ -158,7 +104,7 @@ impl NormalCounts {
             *frequencies.entry(c).or_default() += 1;
         }
         self.n_distinct = frequencies.len() as u64;
-        let shares = frequencies.values().map(|&n| share(n, self.n_chars));
+        let shares = frequencies.values().map(|&n| n as f64 / self.n_chars as f64);
         self.entropy = -shares.map(|share| share * share.ln()).sum::<f64>();
     }
 }
@@ -167,7 +113,7 @@ impl NormalCounts {
 const PLAIN: Class = Class::WORD.or(Class::SPACE);
 
 impl Words {
-    fn of(normal: &str) -> Self {
+    pub(super) fn of(normal: &str) -> Self {
         let plain: String = normal.chars().filter(|&c| Class::of(c).is(PLAIN)).collect();
         let mut words = Self::default();
         Jieba::shared().cut(&plain, |word| {
@@ -180,14 +126,10 @@ impl Words {
     }
 }
 
-/// A quotient of counts, 0 of nothing.
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::python::nfkc;
 
     #[test]
     fn counts_of_the_text() {
@@ -204,7 +146,7 @@ mod tests {
     #[test]
     fn counts_of_the_normal_form() {
         let check = |text: &str, quantity: fn(&NormalCounts) -> u64, expected| {
-            assert_eq!(quantity(Statistics::of(text).in_normal()), expected, "{text:?}");
+            assert_eq!(quantity(&NormalCounts::of(&nfkc(text))), expected, "{text:?}");
         };
         check("ａ…", |counts| counts.n_chars, 4);
         check("ａ…", |counts| counts.n_marks, 3);
@@ -219,9 +161,9 @@ mod tests {
 
     #[test]
     fn entropy_and_words() {
-        let statistics = Statistics::of("abab");
-        assert!((statistics.in_normal().entropy - 2_f64.ln()).abs() < 1e-12);
-        assert_eq!(Statistics::of("我来到，北京\n清华 大学").mean_word_length(), 9.0 / 5.0);
-        assert_eq!(Statistics::of("……").mean_word_length(), 0.0);
+        assert!((NormalCounts::of("abab").entropy - 2_f64.ln()).abs() < 1e-12);
+        let words = Words::of("我来到，北京\n清华 大学");
+        assert_eq!((words.n_chars, words.n_words), (9, 5));
+        assert_eq!(Words::of("……").n_words, 0);
     }
 }
