@@ -12,6 +12,7 @@ pub mod filter;
 pub mod loader;
 pub mod megatron;
 pub mod mixture;
+pub mod nltk;
 mod order;
 pub mod pipeline;
 pub mod python;
