@@ -136,7 +136,12 @@ mod tests {
         };
         Recipe {
             name: "sample".to_owned(),
-            clean: Clean { rules: "basic".to_owned(), dedup: Dedup::Exact },
+            clean: Clean {
+                rules: "basic".to_owned(),
+                mode: None,
+                assets: None,
+                dedup: Dedup::Exact,
+            },
             tokenizer: TokenizerSource { path: None, train: Some(TrainerSettings::neo(900)) },
             output: Output { format: FileFormat::Parquet },
             source: vec![

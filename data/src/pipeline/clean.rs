@@ -152,13 +152,7 @@ impl Cleaner {
         for (document, (tally, verdict, key)) in batch.into_iter().zip(measured) {
             if let Verdict::Drop { rule, value, threshold } = verdict {
                 stages.filter.drop(rule, tally);
-                self.drop_document(
-                    &document,
-                    "filter",
-                    rule,
-                    Value::Number(value),
-                    Some(threshold),
-                )?;
+                self.drop_document(&document, "filter", rule, value, threshold)?;
                 continue;
             }
             stages.filter.keep(tally);
