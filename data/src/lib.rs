@@ -13,6 +13,7 @@ pub mod jieba;
 pub mod loader;
 pub mod megatron;
 pub mod mixture;
+pub mod nltk;
 mod order;
 pub mod pipeline;
 pub mod python;

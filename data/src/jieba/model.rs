@@ -23,7 +23,6 @@ const S: usize = 3;
 const BEFORE: [[usize; 2]; N_STATES] = [[E, S], [B, M], [B, M], [E, S]];
 
 /// The tables as `jieba-macros` has them, by states in the order `B E M S`.
-#[expect(unreachable_pub, reason = "the macro writes public items")]
 mod tables {
     use super::MIN_FLOAT;
 

@@ -6,22 +6,21 @@
 //! strict_zh.txt, hard_zh.txt     one bad word a line                     the filter of lines
 //! ```
 
-use std::path::{Path, PathBuf};
-
-use rustc_hash::FxHashSet;
+use std::path::Path;
 
 use super::blacklist::Blacklist;
-use crate::{Error, Result, fast_text::FastText};
-
-/// Names of language models, the first that is there is taken.
-const LANGUAGE_MODELS: [&str; 2] = ["lid.176.bin", "lid.standin.bin"];
+use crate::{
+    Result,
+    fast_text::FastText,
+    filter::matrix_en::assets::{LANGUAGE_MODELS, WordList, existing},
+};
 
 /// The assets that the rules at hand ask for; the others are empty.
 #[derive(Debug, Default)]
 pub(super) struct Assets {
     pub(super) blacklist: Blacklist,
     pub(super) languages: Option<FastText>,
-    pub(super) bad_words: FxHashSet<Box<str>>,
+    pub(super) bad_words: WordList,
 }
 
 impl Assets {
@@ -41,26 +40,8 @@ impl Assets {
             assets.languages = Some(FastText::read(&existing(folder, &LANGUAGE_MODELS, "C14")?)?);
         }
         for name in ["strict_zh.txt", "hard_zh.txt"].iter().filter(|_| has_line_filter) {
-            let path = existing(folder, &[name], "line_filter")?;
-            let list = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-            assets.bad_words.extend(list.lines().map(Box::from));
+            assets.bad_words.add_lines(&existing(folder, &[name], "line_filter")?)?;
         }
         Ok(assets)
     }
-}
-
-/// The first of these files that is there.
-fn existing(folder: Option<&Path>, names: &[&str], rule: &str) -> Result<PathBuf> {
-    let Some(folder) = folder else {
-        let problem = format!(
-            "rule `{rule}` needs `{}`, expected the folder that holds it as `--assets`",
-            names[0]
-        );
-        return Err(Error::Setting(problem));
-    };
-    let found = names.iter().map(|name| folder.join(name)).find(|path| path.exists());
-    found.ok_or_else(|| {
-        let path = folder.join(names[0]);
-        Error::Setting(format!("`{}` is missing, which rule `{rule}` needs", path.display()))
-    })
 }

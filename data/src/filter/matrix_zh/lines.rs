@@ -3,9 +3,7 @@
 //! The original defines it and never calls it, so it is an option of the corrected mode. Its list of Chinese bad
 //! words was not published; the lists of the English filter's Chinese copy are used where they are there.
 
-use rustc_hash::FxHashSet;
-
-use crate::{jieba::Jieba, python::strip};
+use crate::{filter::matrix_en::assets::WordList, jieba::Jieba, python::strip};
 
 /// Fewest words of a line that is kept.
 const MIN_WORDS: usize = 3;
@@ -13,13 +11,13 @@ const MIN_WORDS: usize = 3;
 const REMNANTS: [&str; 2] = ["javascript", "lorem ipsum"];
 
 /// The lines of a text that are kept, joined again.
-pub(super) fn kept_lines(text: &str, bad_words: &FxHashSet<Box<str>>) -> String {
+pub(super) fn kept_lines(text: &str, bad_words: &WordList) -> String {
     let lines = text.split('\n').filter(|line| is_sentence(line, bad_words));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Whether a line ends as sentences do, has words enough, and none of them is bad.
-fn is_sentence(line: &str, bad_words: &FxHashSet<Box<str>>) -> bool {
+fn is_sentence(line: &str, bad_words: &WordList) -> bool {
     if !strip(line).ends_with(['.', '!', '?', '…']) {
         return false;
     }
@@ -41,7 +39,8 @@ mod tests {
 
     #[test]
     fn lines_that_are_no_sentences_go() {
-        let bad_words = FxHashSet::from_iter(["发票".into()]);
+        let mut bad_words = WordList::default();
+        bad_words.add("发票");
         let check = |text: &str, expected: &str| {
             assert_eq!(kept_lines(text, &bad_words), expected, "{text:?}");
         };
