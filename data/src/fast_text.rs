@@ -90,8 +90,9 @@ impl FastText {
         let mut sum = Sum { values: vec![0.0; self.dim], n_rows: 0 };
         let mut hashes = Vec::new();
         for word in Words::of(line) {
-            if let Some(hash) = self.add_word(word, &mut sum, memory) {
-                hashes.push(hash);
+            let is_label = self.add_word(word, &mut sum, memory);
+            if self.n_gram_words > 1 && !is_label {
+                hashes.push(hash(word));
             }
             if word == END_OF_LINE {
                 break;
@@ -106,32 +107,36 @@ impl FastText {
         Some(sum.values)
     }
 
-    /// Adds the rows of a word and its n-grams; returns its hash if it is a word and no label.
-    fn add_word(&self, word: &[u8], sum: &mut Sum, memory: &mut Memory) -> Option<u32> {
-        let word_hash = hash(word);
-        let slot = memory.slot(word_hash);
-        if *memory.words[slot] == *word && !word.is_empty() {
-            let start = slot * self.dim;
-            add(&mut sum.values, &memory.sums[start..start + self.dim]);
-            sum.n_rows += memory.n_rows[slot];
-            return Some(word_hash);
+    /// Adds the rows of a word and its n-grams, of which a label has none; returns whether it is a label.
+    #[inline]
+    fn add_word(&self, word: &[u8], sum: &mut Sum, memory: &mut Memory) -> bool {
+        let key = WordKey::of(word);
+        if let Some(key) = key
+            && let Some((values, n_rows)) = memory.get(key, self.dim)
+        {
+            add(&mut sum.values, values);
+            sum.n_rows += n_rows;
+            return false;
         }
         let entry = self.entries.get(word).copied();
-        let is_label = entry.map_or(word.starts_with(LABEL_PREFIX), |entry| entry >= self.n_words);
-        if is_label {
-            return None;
+        if entry.map_or(word.starts_with(LABEL_PREFIX), |entry| entry >= self.n_words) {
+            return true;
         }
-        let mut of_word = Sum { values: vec![0.0; self.dim], n_rows: 0 };
+        let mut of_word = std::mem::take(&mut memory.scratch);
+        of_word.clear(self.dim);
         if let Some(entry) = entry {
             self.add_row(entry, &mut of_word);
         }
         if word != END_OF_LINE {
-            self.add_char_n_grams(word, &mut of_word);
+            self.add_char_n_grams(word, &mut of_word, &mut memory.marked);
         }
         add(&mut sum.values, &of_word.values);
         sum.n_rows += of_word.n_rows;
-        memory.store(slot, word, &of_word);
-        Some(word_hash)
+        if let Some(key) = key {
+            memory.store(key, &of_word);
+        }
+        memory.scratch = of_word;
+        false
     }
 
     fn add_row(&self, row: u32, sum: &mut Sum) {
@@ -151,12 +156,15 @@ impl FastText {
     }
 
     /// Adds the n-grams of `<word>`, whose marks do not count as n-grams of one character.
-    fn add_char_n_grams(&self, word: &[u8], sum: &mut Sum) {
+    fn add_char_n_grams(&self, word: &[u8], sum: &mut Sum, marked: &mut Vec<u8>) {
         let (shortest, longest) = self.n_gram_chars;
         if longest == 0 {
             return;
         }
-        let marked = [b"<", word, b">"].concat();
+        marked.clear();
+        marked.push(b'<');
+        marked.extend(word);
+        marked.push(b'>');
         let is_start = |byte: u8| byte & 0xc0 != 0x80;
         for start in (0..marked.len()).filter(|&start| is_start(marked[start])) {
             let (mut end, mut state) = (start, HASH_START);
@@ -237,9 +245,18 @@ fn hash(word: &[u8]) -> u32 {
 }
 
 /// A sum of rows.
+#[derive(Debug, Default)]
 struct Sum {
     values: Vec<f32>,
     n_rows: u32,
+}
+
+impl Sum {
+    fn clear(&mut self, dim: usize) {
+        self.values.clear();
+        self.values.resize(dim, 0.0);
+        self.n_rows = 0;
+    }
 }
 
 /// The words of a line and then the word that ends it.
@@ -274,14 +291,37 @@ thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
 }
 
+/// A word short enough to be remembered, filled up with zeros, which no word holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct WordKey([u64; 3]);
+
+impl WordKey {
+    #[inline]
+    fn of(word: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 24];
+        bytes.get_mut(..word.len())?.copy_from_slice(word);
+        let (words, _) = bytes.as_chunks();
+        Some(Self([0, 1, 2].map(|idx| u64::from_le_bytes(words[idx]))))
+    }
+
+    /// One of [`REMEMBERED_WORDS`] places.
+    #[inline]
+    fn slot(self) -> usize {
+        let [a, b, c] = self.0;
+        let mixed = (a ^ b.rotate_left(23) ^ c.rotate_left(46)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 32) as usize % REMEMBERED_WORDS
+    }
+}
+
 /// Sums of words that were met before, in slots by hash; a slot holds the last word that fell into it.
 #[derive(Default)]
 struct Memory {
     /// The model that the sums belong to.
     serial: u64,
-    words: Vec<Box<[u8]>>,
-    n_rows: Vec<u32>,
+    words: Vec<(WordKey, u32)>,
     sums: Vec<f32>,
+    scratch: Sum,
+    marked: Vec<u8>,
 }
 
 impl Memory {
@@ -289,20 +329,22 @@ impl Memory {
     fn prepare(&mut self, model: &FastText) {
         if self.serial != model.serial {
             self.serial = model.serial;
-            self.words = vec![Box::default(); REMEMBERED_WORDS];
-            self.n_rows = vec![0; REMEMBERED_WORDS];
+            self.words = vec![<(WordKey, u32)>::default(); REMEMBERED_WORDS];
             self.sums = vec![0.0; REMEMBERED_WORDS * model.dim];
         }
     }
 
-    fn slot(&self, hash: u32) -> usize {
-        (hash ^ (hash >> 15)) as usize % REMEMBERED_WORDS
+    /// Sum and number of the rows of a word. The key of an empty slot is that of no word.
+    #[inline]
+    fn get(&self, key: WordKey, dim: usize) -> Option<(&[f32], u32)> {
+        let slot = key.slot();
+        let (known, n_rows) = self.words[slot];
+        (known == key).then(|| (&self.sums[slot * dim..(slot + 1) * dim], n_rows))
     }
 
-    fn store(&mut self, slot: usize, word: &[u8], sum: &Sum) {
-        let dim = sum.values.len();
-        self.words[slot] = word.into();
-        self.n_rows[slot] = sum.n_rows;
+    fn store(&mut self, key: WordKey, sum: &Sum) {
+        let (slot, dim) = (key.slot(), sum.values.len());
+        self.words[slot] = (key, sum.n_rows);
         self.sums[slot * dim..(slot + 1) * dim].copy_from_slice(&sum.values);
     }
 }

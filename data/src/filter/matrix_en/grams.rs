@@ -69,7 +69,7 @@ trait Key: Ord + Copy {
     /// The code at a place of the run.
     fn code(&self, idx: usize) -> usize;
 
-    /// How many codes from the first on are equal in both, the 0 at the end of a run left out.
+    /// How many codes from the first on, which is not 0, are equal in both, the 0 at the end of a run left out.
     fn n_common(&self, other: &Self) -> usize;
 }
 
@@ -88,10 +88,11 @@ impl Key for u64 {
 
     #[inline]
     fn n_common(&self, other: &Self) -> usize {
-        // Four bits above the ten codes are never set.
-        let n_equal = ((self ^ other).leading_zeros() as usize - 4) / 6;
-        let n_codes = LONGEST - (self.trailing_zeros() as usize / 6).min(LONGEST);
-        n_equal.min(n_codes)
+        // Four bits above the ten codes are never set. Different keys differ before the first 0 of both.
+        match self ^ other {
+            0 => LONGEST - self.trailing_zeros() as usize / 6,
+            different => (different.leading_zeros() as usize - 4) / 6,
+        }
     }
 }
 
@@ -110,9 +111,10 @@ impl Key for u128 {
 
     #[inline]
     fn n_common(&self, other: &Self) -> usize {
-        let n_equal = ((self ^ other).leading_zeros() as usize - 8) / 12;
-        let n_codes = LONGEST - (self.trailing_zeros() as usize / 12).min(LONGEST);
-        n_equal.min(n_codes)
+        match self ^ other {
+            0 => LONGEST - self.trailing_zeros() as usize / 12,
+            different => (different.leading_zeros() as usize - 8) / 12,
+        }
     }
 }
 
@@ -147,25 +149,29 @@ fn scan<K: Key>(codes: &[u32], n_codes: usize) -> Grams {
         }
     }
     keys.sort_unstable();
-    let mut n_top = [1; 3];
-    let mut runs = [1; 3];
+    let mut n_top = [1_u32; 3];
+    let mut runs = [1_u32; 3];
     let mut reach = vec![0; n_codes + 1];
+    let mut n_common_before = 0;
     for pair in keys.windows(2) {
         let n_common = pair[0].n_common(&pair[1]);
+        // Without a branch, which no processor could foresee.
         for (n, (run, top)) in (2..).zip(runs.iter_mut().zip(&mut n_top)) {
-            *run = if n_common >= n { *run + 1 } else { 1 };
+            *run = *run * u32::from(n_common >= n) + 1;
             *top = (*top).max(*run);
         }
-        if n_common >= 5 {
+        // With no more in common than before, the same characters were found before.
+        if n_common >= 5 && n_common > n_common_before {
             for idx in 0..n_common {
                 let reach = &mut reach[pair[0].code(idx)];
                 *reach = n_common.max(*reach);
             }
         }
+        n_common_before = n_common;
     }
     let mut n_reaching = [0; LONGEST + 1];
     reach.into_iter().for_each(|n| n_reaching[n] += 1);
-    Grams { n_top, n_reaching }
+    Grams { n_top: n_top.map(u64::from), n_reaching }
 }
 
 #[cfg(test)]
