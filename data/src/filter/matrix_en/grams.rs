@@ -55,10 +55,15 @@ impl Codes {
     fn of(text: &str) -> Self {
         let mut ascii = [0_u32; 128];
         let mut wide = FxHashMap::<char, u32>::default();
-        for c in text.chars() {
-            match ascii.get_mut(c as usize) {
-                Some(count) => *count += 1,
-                None => *wide.entry(c).or_default() += 1,
+        let is_ascii = text.is_ascii();
+        if is_ascii {
+            text.bytes().for_each(|byte| ascii[usize::from(byte)] += 1);
+        } else {
+            for c in text.chars() {
+                match ascii.get_mut(c as usize) {
+                    Some(count) => *count += 1,
+                    None => *wide.entry(c).or_default() += 1,
+                }
             }
         }
         let mut counts = vec![0];
@@ -69,9 +74,13 @@ impl Codes {
             }
             *count = if is_repeated { counts.len() as u32 - 1 } else { 0 };
         }
-        let code = |c: char| ascii.get(c as usize).copied().unwrap_or_else(|| wide[&c]);
-        let mut codes = Vec::with_capacity(text.len());
-        codes.extend(text.chars().map(code));
+        let mut codes: Vec<u32> = Vec::with_capacity(text.len());
+        if is_ascii {
+            codes.extend(text.bytes().map(|byte| ascii[usize::from(byte)]));
+        } else {
+            let code = |c: char| ascii.get(c as usize).copied().unwrap_or_else(|| wide[&c]);
+            codes.extend(text.chars().map(code));
+        }
         Self { text: codes, counts }
     }
 
