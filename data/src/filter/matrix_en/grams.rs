@@ -27,7 +27,7 @@ impl Grams {
         let codes = Codes::of(text);
         match codes.counts.len() {
             ..128 => codes.scan::<u64>(),
-            ..16_384 => codes.scan::<u128>(),
+            128..16_384 => codes.scan::<u128>(),
             _ => codes.scan::<[u32; N_NEXT]>(),
         }
     }
