@@ -103,8 +103,11 @@ const DASH: u16 = 1 << 4;
 const PERIOD: u16 = 1 << 5;
 /// .. cut off at the end of a run ..
 const MARK: u16 = 1 << 6;
-/// .. and those that need a closer look.
+/// .. those that need a closer look ..
 const SPECIAL: u16 = 1 << 7;
+/// .. and those that may stand inside of a word: `'` and `’`.
+const STRAIGHT: u16 = 1 << 10;
+const CURLY: u16 = 1 << 11;
 /// White space ends a run.
 const SPACE: u16 = 1 << 8;
 /// A character beyond ASCII.
@@ -123,7 +126,8 @@ const fn kinds() -> [u16; 256] {
             b'.' => PERIOD,
             b',' | b':' | b';' | b'?' | b'!' => MARK,
             b'\t'..=b'\r' | b' ' => SPACE,
-            b'"' | b'\'' | b'`' | b'@' | b'#' | b'$' | b'%' | b'&' | b'*' => SPECIAL,
+            b'\'' => STRAIGHT,
+            b'"' | b'`' | b'@' | b'#' | b'$' | b'%' | b'&' | b'*' => SPECIAL,
             b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' | b'>' => SPECIAL,
             0x1c..=0x1f => SPECIAL,
             _ => OTHER,
@@ -136,7 +140,8 @@ const fn kinds() -> [u16; 256] {
 /// Kind of a character beyond ASCII.
 fn wide_kind(c: char) -> u16 {
     match c {
-        '«' | '“' | '‘' | '„' | '»' | '”' | '’' | '\u{2012}'..='\u{2015}' => SPECIAL,
+        '’' => CURLY,
+        '«' | '“' | '‘' | '„' | '»' | '”' | '\u{2012}'..='\u{2015}' => SPECIAL,
         // Equal to ASCII letters in some patterns.
         'İ' | 'ı' | 'ſ' => SPECIAL,
         _ => {
@@ -204,23 +209,57 @@ impl Run {
         if kinds & (DASH | PERIOD) != 0 && has_double(text.as_bytes()) || is_contraction(core) {
             return false;
         }
-        let is_digit = match kinds {
-            DIGIT => true,
-            _ if kinds & WIDE != 0 => is_digit(core),
-            _ => false,
-        };
-        emit(Token {
-            text: core,
-            n_chars,
-            is_alpha: kinds & !(LETTER | WIDE_LETTER) == 0,
-            is_digit,
-        });
+        match kinds & (STRAIGHT | CURLY) {
+            0 => emit(Token {
+                text: core,
+                n_chars,
+                is_alpha: kinds & !(LETTER | WIDE_LETTER) == 0,
+                is_digit: kinds == DIGIT || kinds & WIDE != 0 && is_digit(core),
+            }),
+            _ if kinds & !(LETTER | STRAIGHT | CURLY) != 0 => return false,
+            _ => match parts(core) {
+                None => return false,
+                Some(parts) => parts.into_iter().filter(|part| !part.is_empty()).for_each(|part| {
+                    let is_alpha = part.bytes().all(|byte| byte.is_ascii_alphabetic());
+                    let n_chars = if part == "’" { 1 } else { part.len() };
+                    emit(Token { text: part, n_chars, is_alpha, is_digit: false });
+                }),
+            },
+        }
         if cuts_mark {
             let mark = &text[core.len()..];
             emit(Token { text: mark, n_chars: 1, is_alpha: false, is_digit: false });
         }
         true
     }
+}
+
+/// The tokens of ASCII letters with one apostrophe among them, filled up with empty ones; None if there is more
+/// to it.
+fn parts(core: &str) -> Option<[&str; 3]> {
+    let is_apostrophe = |c| matches!(c, '\'' | '’');
+    let (before, rest) = core.split_at(core.find(is_apostrophe)?);
+    let length = rest.chars().next().map_or(0, char::len_utf8);
+    let (apostrophe, after) = rest.split_at(length);
+    if before.is_empty() || after.is_empty() || after.contains(is_apostrophe) {
+        return None;
+    }
+    if apostrophe == "’" {
+        return Some([before, apostrophe, after]);
+    }
+    match after {
+        "s" | "S" | "m" | "M" | "d" | "D" => return Some([before, rest, ""]),
+        "ll" | "LL" | "re" | "RE" | "ve" | "VE" => return Some([before, rest, ""]),
+        "t" | "T" => {
+            let is_not = before.ends_with(if after == "t" { 'n' } else { 'N' }) && before.len() > 1;
+            let end = before.len() - usize::from(is_not);
+            return Some(if is_not { [&core[..end], &core[end..], ""] } else { [core, "", ""] });
+        }
+        _ => {}
+    }
+    let is_cut =
+        |first, second| before.eq_ignore_ascii_case(first) && after.eq_ignore_ascii_case(second);
+    (!is_cut("d", "ye") && !is_cut("more", "n")).then_some([core, "", ""])
 }
 
 /// `--` or `..`.
@@ -284,6 +323,10 @@ mod tests {
         );
         check("They can cannot I-Cannot. x", "They can can not I- Can not . x");
         check("Naïve café’s 汉字, ½ and ² x_y.", "Naïve café ’ s 汉字 , ½ and ² x_y .");
+        check(
+            "Don't he's WE'RE n't n'T o'er (d'ye) they’ve I'd.",
+            "Do n't he 's WE 'RE n't n'T o'er ( d 'ye ) they ’ ve I 'd .",
+        );
         check("He left. \" ) ", "He left. `` )");
         check("He left.\" ) ", "He left . '' )");
         check("So \"it\" is\t\"so\"", "So `` it '' is '' so ''");
@@ -293,7 +336,7 @@ mod tests {
         /// The fast way and the slow way over the whole sentence agree.
         #[test]
         fn runs_are_cut_as_the_whole_sentence_is(
-            sentence in "([ \n\u{a0}\u{1d}]|[a-d.,:;'\"`(){}\\[\\]*?!@%–“”’«é汉1²_-]|'s|n't|cannot|wanna|\\.\\.|--|, |\\. ){0,12}"
+            sentence in "([ \n\u{a0}\u{1d}]|[a-d.,:;'\"`(){}\\[\\]*?!@%–“”’«é汉1²_-]|'s|n't|N'T|'ve|a's|o'er|an't|d'ye|d’ye|cannot|wanna|\\.\\.|--|, |\\. ){0,12}"
         ) {
             let mut substituter = Substituter::default();
             let whole = substituter.apply(Piece { text: &sentence, is_first: true, is_last: true });

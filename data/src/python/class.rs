@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashMap;
+
 /// Runs of one class, as [`Table::parse`] reads them.
 const RUNS: &str = include_str!("unicode_14.txt");
 /// The number of code points.
@@ -13,7 +15,7 @@ const N_CODES: usize = 0x11_0000;
 const BLOCK: usize = 128;
 
 /// The tests that a character passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Class(u16);
 
 impl Class {
@@ -103,17 +105,19 @@ struct Table {
 
 impl Table {
     fn parse(runs: &str) -> Self {
+        let number = |digits| usize::from_str_radix(digits, 16).expect("the file is tested");
         let mut classes = vec![Class(0); N_CODES];
-        for line in runs.lines() {
+        let mut end = N_CODES;
+        for line in runs.lines().rev() {
             let (start, class) = line.split_once(' ').expect("a line holds two numbers");
-            let start = usize::from_str_radix(start, 16).expect("the file is tested");
-            let class = u16::from_str_radix(class, 16).expect("the file is tested");
-            classes[start..].fill(Class(class));
+            let start = number(start);
+            classes[start..end].fill(Class(number(class) as u16));
+            end = start;
         }
         let mut table = Self { blocks: Vec::new(), classes: Vec::new() };
+        let mut known = FxHashMap::default();
         for block in classes.chunks(BLOCK) {
-            let known = table.classes.chunks(BLOCK).position(|known| known == block);
-            let idx = known.unwrap_or_else(|| {
+            let idx = *known.entry(block).or_insert_with(|| {
                 table.classes.extend_from_slice(block);
                 table.classes.len() / BLOCK - 1
             });

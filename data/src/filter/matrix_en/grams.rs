@@ -1,13 +1,17 @@
 //! Repeated runs of characters (E26 to E34), exactly and without a table of runs.
 //!
-//! Each place of the text becomes one number that holds the next ten characters, so that sorting the numbers brings
-//! equal runs of every length together: neighbours that agree in `n` characters are a repeated run of `n`. A
-//! character that occurs once is in no repeated run, so only the others need a code, and runs end at it.
+//! Places are put together by their character, and each becomes one number that holds the next nine, so that sorting
+//! the numbers brings equal runs of every length together: neighbours that agree in `n` characters are a repeated
+//! run of `n`. A character that occurs once is in no repeated run, so only the others need a code, and runs end at it.
 
 use rustc_hash::FxHashMap;
 
 /// Characters of the longest run.
 const LONGEST: usize = 10;
+/// Characters of the shortest run of which every repeated one counts.
+const SHORTEST_REPEATED: usize = 5;
+/// Characters of the longest run but the first.
+const N_NEXT: usize = LONGEST - 1;
 
 /// Repetition within one text.
 #[derive(Debug, PartialEq)]
@@ -20,12 +24,11 @@ pub(super) struct Grams {
 
 impl Grams {
     pub(super) fn of(text: &str) -> Self {
-        let (codes, n_codes) = codes(text);
-        // The code 0 ends a run, so a number with one value more is needed.
-        match n_codes {
-            ..64 => scan::<u64>(&codes, n_codes),
-            ..4096 => scan::<u128>(&codes, n_codes),
-            _ => scan::<[u32; LONGEST]>(&codes, n_codes),
+        let codes = Codes::of(text);
+        match codes.counts.len() {
+            ..128 => codes.scan::<u64>(),
+            128..16_384 => codes.scan::<u128>(),
+            _ => codes.scan::<[u32; N_NEXT]>(),
         }
     }
 
@@ -40,36 +43,125 @@ impl Grams {
     }
 }
 
-/// A code from 1 on for each character that occurs more than once, 0 for the others; and how many codes there are.
-fn codes(text: &str) -> (Vec<u32>, usize) {
-    let mut ascii = [0_u32; 128];
-    let mut wide = FxHashMap::<char, u32>::default();
-    for c in text.chars() {
-        match ascii.get_mut(c as usize) {
-            Some(count) => *count += 1,
-            None => *wide.entry(c).or_default() += 1,
-        }
-    }
-    let mut n_codes = 0;
-    for count in ascii.iter_mut().chain(wide.values_mut()) {
-        n_codes += u32::from(*count > 1);
-        *count = if *count > 1 { n_codes } else { 0 };
-    }
-    let code = |c: char| ascii.get(c as usize).copied().unwrap_or_else(|| wide[&c]);
-    (text.chars().map(code).collect(), n_codes as usize)
+/// A text in codes.
+struct Codes {
+    /// A code from 1 on for each character that occurs more than once, 0 for the others.
+    text: Vec<u32>,
+    /// How often each of these characters occurs; 0 for the code 0.
+    counts: Vec<u32>,
 }
 
-/// Ten codes in an order that sorting respects. The codes after a 0 are 0.
+impl Codes {
+    fn of(text: &str) -> Self {
+        let mut ascii = [0_u32; 128];
+        let mut wide = FxHashMap::<char, u32>::default();
+        let is_ascii = text.is_ascii();
+        if is_ascii {
+            text.bytes().for_each(|byte| ascii[usize::from(byte)] += 1);
+        } else {
+            for c in text.chars() {
+                match ascii.get_mut(c as usize) {
+                    Some(count) => *count += 1,
+                    None => *wide.entry(c).or_default() += 1,
+                }
+            }
+        }
+        let mut counts = vec![0];
+        for count in ascii.iter_mut().chain(wide.values_mut()) {
+            let is_repeated = *count > 1;
+            if is_repeated {
+                counts.push(*count);
+            }
+            *count = if is_repeated { counts.len() as u32 - 1 } else { 0 };
+        }
+        let mut codes: Vec<u32> = Vec::with_capacity(text.len());
+        if is_ascii {
+            codes.extend(text.bytes().map(|byte| ascii[usize::from(byte)]));
+        } else {
+            let code = |c: char| ascii.get(c as usize).copied().unwrap_or_else(|| wide[&c]);
+            codes.extend(text.chars().map(code));
+        }
+        Self { text: codes, counts }
+    }
+
+    fn scan<K: Key>(&self) -> Grams {
+        let (mut keys, ends) = self.keys::<K>();
+        let mut found = Found { n_top: [1; 3], reach: vec![0; self.counts.len()] };
+        for (code, bucket) in (1..).zip(ends.windows(2)) {
+            let keys = &mut keys[bucket[0]..bucket[1]];
+            keys.sort_unstable();
+            found.add(code, keys);
+        }
+        let mut n_reaching = [0; LONGEST + 1];
+        found.reach.into_iter().for_each(|n| n_reaching[n] += 1);
+        Grams { n_top: found.n_top.map(u64::from), n_reaching }
+    }
+
+    /// The keys of all places by their code, and where those of each code end.
+    fn keys<K: Key>(&self) -> (Vec<K>, Vec<usize>) {
+        let mut ends = Vec::with_capacity(self.counts.len());
+        let mut total = 0;
+        for &count in &self.counts {
+            ends.push(total);
+            total += count as usize;
+        }
+        let mut keys = vec![K::NONE; total];
+        let mut next = K::NONE;
+        for &code in self.text.iter().rev() {
+            if code != 0 {
+                let place = &mut ends[code as usize];
+                keys[*place] = next;
+                *place += 1;
+            }
+            next = next.before(code);
+        }
+        (keys, ends)
+    }
+}
+
+/// What repetition was found among the places looked at.
+struct Found {
+    n_top: [u32; 3],
+    /// For each code the longest repeated run that it is in.
+    reach: Vec<usize>,
+}
+
+impl Found {
+    /// Adds the places of one code by their sorted keys.
+    fn add<K: Key>(&mut self, code: usize, keys: &[K]) {
+        let mut runs = [1_u32; 3];
+        let mut n_common_before = 0;
+        for pair in keys.windows(2) {
+            let n_common = 1 + pair[0].n_common(&pair[1]);
+            // Without a branch, which no processor could foresee.
+            for (n, (run, top)) in (2..).zip(runs.iter_mut().zip(&mut self.n_top)) {
+                *run = *run * u32::from(n_common >= n) + 1;
+                *top = (*top).max(*run);
+            }
+            // With no more in common than before, the same characters were found before.
+            if n_common >= SHORTEST_REPEATED && n_common > n_common_before {
+                self.reach[code] = n_common.max(self.reach[code]);
+                for idx in 0..n_common - 1 {
+                    let reach = &mut self.reach[pair[0].code(idx)];
+                    *reach = n_common.max(*reach);
+                }
+            }
+            n_common_before = n_common;
+        }
+    }
+}
+
+/// The codes after a place, in an order that sorting respects. The codes after a 0 are 0.
 trait Key: Ord + Copy {
     const NONE: Self;
 
-    /// The key of a place, from its code and the key of the next place.
+    /// The key of the place before, from the code of this place.
     fn before(self, code: u32) -> Self;
 
-    /// The code at a place of the run.
+    /// One of the codes.
     fn code(&self, idx: usize) -> usize;
 
-    /// How many codes from the first on, which is not 0, are equal in both, the 0 at the end of a run left out.
+    /// How many codes from the first on are equal in both, up to the first 0.
     fn n_common(&self, other: &Self) -> usize;
 }
 
@@ -78,20 +170,20 @@ impl Key for u64 {
 
     #[inline]
     fn before(self, code: u32) -> Self {
-        if code == 0 { 0 } else { u64::from(code) << 54 | self >> 6 }
+        if code == 0 { 0 } else { u64::from(code) << 56 | self >> 7 }
     }
 
     #[inline]
     fn code(&self, idx: usize) -> usize {
-        (self >> (54 - 6 * idx) & 63) as usize
+        (self >> (56 - 7 * idx) & 127) as usize
     }
 
     #[inline]
     fn n_common(&self, other: &Self) -> usize {
-        // Four bits above the ten codes are never set. Different keys differ before the first 0 of both.
+        // One bit above the codes is never set. Different keys differ before the first 0 of both.
         match self ^ other {
-            0 => LONGEST - self.trailing_zeros() as usize / 6,
-            different => (different.leading_zeros() as usize - 4) / 6,
+            0 => N_NEXT - self.trailing_zeros() as usize / 7,
+            different => (different.leading_zeros() as usize - 1) / 7,
         }
     }
 }
@@ -101,31 +193,31 @@ impl Key for u128 {
 
     #[inline]
     fn before(self, code: u32) -> Self {
-        if code == 0 { 0 } else { u128::from(code) << 108 | self >> 12 }
+        if code == 0 { 0 } else { u128::from(code) << 112 | self >> 14 }
     }
 
     #[inline]
     fn code(&self, idx: usize) -> usize {
-        (self >> (108 - 12 * idx) & 4095) as usize
+        (self >> (112 - 14 * idx) & 16_383) as usize
     }
 
     #[inline]
     fn n_common(&self, other: &Self) -> usize {
         match self ^ other {
-            0 => LONGEST - self.trailing_zeros() as usize / 12,
-            different => (different.leading_zeros() as usize - 8) / 12,
+            0 => N_NEXT - self.trailing_zeros() as usize / 14,
+            different => (different.leading_zeros() as usize - 2) / 14,
         }
     }
 }
 
-impl Key for [u32; LONGEST] {
-    const NONE: Self = [0; LONGEST];
+impl Key for [u32; N_NEXT] {
+    const NONE: Self = [0; N_NEXT];
 
     fn before(self, code: u32) -> Self {
         let mut key = Self::NONE;
         if code != 0 {
             key[0] = code;
-            key[1..].copy_from_slice(&self[..LONGEST - 1]);
+            key[1..].copy_from_slice(&self[..N_NEXT - 1]);
         }
         key
     }
@@ -137,41 +229,6 @@ impl Key for [u32; LONGEST] {
     fn n_common(&self, other: &Self) -> usize {
         self.iter().zip(other).take_while(|(a, b)| a == b && **a != 0).count()
     }
-}
-
-fn scan<K: Key>(codes: &[u32], n_codes: usize) -> Grams {
-    let mut key = K::NONE;
-    let mut keys: Vec<K> = Vec::with_capacity(codes.len());
-    for &code in codes.iter().rev() {
-        key = key.before(code);
-        if code != 0 {
-            keys.push(key);
-        }
-    }
-    keys.sort_unstable();
-    let mut n_top = [1_u32; 3];
-    let mut runs = [1_u32; 3];
-    let mut reach = vec![0; n_codes + 1];
-    let mut n_common_before = 0;
-    for pair in keys.windows(2) {
-        let n_common = pair[0].n_common(&pair[1]);
-        // Without a branch, which no processor could foresee.
-        for (n, (run, top)) in (2..).zip(runs.iter_mut().zip(&mut n_top)) {
-            *run = *run * u32::from(n_common >= n) + 1;
-            *top = (*top).max(*run);
-        }
-        // With no more in common than before, the same characters were found before.
-        if n_common >= 5 && n_common > n_common_before {
-            for idx in 0..n_common {
-                let reach = &mut reach[pair[0].code(idx)];
-                *reach = n_common.max(*reach);
-            }
-        }
-        n_common_before = n_common;
-    }
-    let mut n_reaching = [0; LONGEST + 1];
-    reach.into_iter().for_each(|n| n_reaching[n] += 1);
-    Grams { n_top: n_top.map(u64::from), n_reaching }
 }
 
 #[cfg(test)]
@@ -209,6 +266,7 @@ mod tests {
         let many = |n: u32| (0..n).map(|i| char::from_u32(0x4e00 + i).unwrap()).collect::<String>();
         check(&(many(100) + "ab" + &many(100)));
         check(&(many(5000) + "ab" + &many(5000)));
+        check(&(many(18_000) + "ab" + &many(18_000)));
     }
 
     proptest! {

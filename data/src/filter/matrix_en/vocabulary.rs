@@ -38,7 +38,9 @@ impl Vocabulary {
     pub(in crate::filter) fn of(text: &str, assets: &Assets) -> Self {
         let mut vocabulary = Self::default();
         let mut index = FxHashMap::<&str, usize>::default();
-        let mut words: Vec<Word> = Vec::new();
+        // About as many different words as English has in so many bytes.
+        index.reserve(text.len() / 12);
+        let mut words: Vec<Word> = Vec::with_capacity(text.len() / 12);
         let mut rest = String::new();
         for (word, kinds) in (Words { text, place: 0 }) {
             vocabulary.add(kinds);
@@ -154,17 +156,15 @@ impl<'a> Iterator for Words<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let mut kinds = Kinds { some: 0, all: !0 };
-        let mut start = None;
-        while let Some((kind, length)) = self.peek() {
-            if kind & SPACE == 0 {
-                start.get_or_insert(self.place);
-                kinds = Kinds { some: kinds.some | kind, all: kinds.all & kind };
-            } else if start.is_some() {
-                break;
-            }
+        while let Some((SPACE, length)) = self.peek() {
             self.place += length;
         }
-        start.map(|start| (&self.text[start..self.place], kinds))
+        let start = self.place;
+        let mut kinds = Kinds { some: 0, all: !0 };
+        while let Some((kind, length)) = self.peek().filter(|&(kind, _)| kind != SPACE) {
+            kinds = Kinds { some: kinds.some | kind, all: kinds.all & kind };
+            self.place += length;
+        }
+        (self.place > start).then(|| (&self.text[start..self.place], kinds))
     }
 }
