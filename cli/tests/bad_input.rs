@@ -255,6 +255,78 @@ fn heads_that_do_not_divide_are_told() {
     check_recipe("n_kv_heads = 2", "n_kv_heads = 3", &["train.toml", "`n_heads` is `4`", "`3`"]);
 }
 
+// ---- rules ----
+
+/// Filters one document by a rule set.
+fn filter(place: &Workplace, more: &[&str]) -> Outcome {
+    place.write("in.jsonl", "{\"id\":\"1\",\"text\":\"one line\"}\n");
+    place.neo(&[&["data", "filter", "--input", "in.jsonl", "--out", "out"], more].concat())
+}
+
+#[test]
+fn a_missing_asset_is_told_with_file_and_rule() {
+    let place = Workplace::new();
+    let rules = ["--rules", "matrix-en"];
+    filter(&place, &rules)
+        .check(WRONG_INPUT, &["error: rule `E1` needs `punkt_tab/english`", "`--assets`"]);
+    let assets = [&rules[..], &["--assets", "lists"]].concat();
+    filter(&place, &assets)
+        .check(WRONG_INPUT, &["`lists/punkt_tab/english` is missing, which rule `E1` needs"]);
+    place.write("bad.toml", "measures = \"matrix-en\"\n[rules]\nE9 = { min = 0.4 }\n");
+    place.write("lists/lid.176.bin", "no model");
+    let model = ["--rules", "bad.toml", "--assets", "lists"];
+    filter(&place, &model).check(WRONG_INPUT, &["`lists/lid.176.bin`: no fastText model"]);
+    assert!(!place.path("out").exists(), "refused rules leave nothing");
+}
+
+#[test]
+fn an_unknown_rule_is_told_with_line_and_nearest_name() {
+    let place = Workplace::new();
+    let check = |rules: &str, expected: &[&str]| {
+        place.write("rules.toml", rules);
+        filter(&place, &["--rules", "rules.toml"]).check(WRONG_INPUT, expected);
+    };
+    let rule = "measures = \"matrix-en\"\n[rules]\nE100 = { max = 1 }\n";
+    check(rule, &["`rules.toml`: line 3: unknown key `rules.E100`", "nearest known key is `E10`"]);
+    let limit = "measures = \"matrix-en\"\n[rules]\nE10 = { minimum = 1 }\n";
+    check(limit, &["line 3: unknown key `rules.E10.minimum`", "nearest known key is `min`"]);
+    let kind = "measures = \"matrix-eng\"\n";
+    check(kind, &["line 1: `measures` is `matrix-eng`, nearest known value is `matrix-en`"]);
+    filter(&place, &["--rules", "basic", "--mode", "corrected"])
+        .check(WRONG_INPUT, &["`basic` has no modes"]);
+}
+
+#[test]
+fn a_changed_copy_of_published_rules_is_followed() {
+    let place = Workplace::new();
+    let rules = "measures = \"matrix-en\"\n[rules]\nE10 = { min = 5 }\nE15 = { max = 0.1 }\n";
+    place.write("rules.toml", rules);
+    let lines = ["one line of words", "ONE LINE", "one"];
+    let records = lines.map(|text| format!("{{\"id\":\"{text}\",\"text\":\"{text}\"}}\n"));
+    place.write("in.jsonl", records.concat());
+    let arguments = ["data", "filter", "--input", "in.jsonl", "--out", "out", "--format", "jsonl"];
+    place.neo(&[&arguments[..], &["--rules", "rules.toml"]].concat()).check(0, &[]);
+    let read = |name: &str| fs_err::read_to_string(place.path(name)).expect("a result");
+    assert_eq!(read("out/kept.jsonl").lines().count(), 1);
+    let dropped = read("out/dropped.jsonl");
+    assert!(dropped.contains("\"rule\":\"E15\",\"value\":1.0,\"threshold\":0.1"), "{dropped}");
+    assert!(dropped.contains("\"rule\":\"E10\",\"value\":3.0,\"threshold\":5.0"), "{dropped}");
+}
+
+#[test]
+fn chinese_rules_rewrite_and_need_their_assets() {
+    let place = Workplace::new();
+    filter(&place, &["--rules", "matrix-zh", "--mode", "corrected"])
+        .check(WRONG_INPUT, &["error: rule `C1` needs `ut1_urls.tsv.zst`", "`--assets`"]);
+    place.write("rules.toml", "measures = \"matrix-zh\"\n[rules]\nC3 = { above = 1 }\n");
+    place.write("in.jsonl", "{\"text\":\"甲。乙！\"}\n{\"text\":\"甲\"}\n");
+    let arguments = ["data", "filter", "--input", "in.jsonl", "--out", "out", "--format", "jsonl"];
+    place.neo(&[&arguments[..], &["--rules", "rules.toml"]].concat()).check(0, &[]);
+    let read = |name: &str| fs_err::read_to_string(place.path(name)).expect("a result");
+    assert!(read("out/kept.jsonl").contains("\"甲.乙!\""));
+    assert!(read("out/dropped.jsonl").contains("\"rule\":\"C3\",\"value\":1.0,\"threshold\":1.0"));
+}
+
 // ---- a corpus that does not fit ----
 
 #[test]

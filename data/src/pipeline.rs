@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::{
         corpus::{Corpus, Split},
-        filter::RuleSet,
+        filter::{RuleSet, RuleSource},
         read::{Format, Source},
         sample::{self, SampleSettings},
         tokenizer::TrainerSettings,
@@ -138,7 +138,12 @@ mod tests {
         };
         Recipe {
             name: "sample".to_owned(),
-            clean: Clean { rules: "basic".to_owned(), dedup: Dedup::Exact },
+            clean: Clean {
+                rules: "basic".to_owned(),
+                mode: None,
+                assets: None,
+                dedup: Dedup::Exact,
+            },
             tokenizer: TokenizerSource { path: None, train: Some(TrainerSettings::neo(900)) },
             output: Output { format: FileFormat::Parquet },
             source: vec![
@@ -206,6 +211,36 @@ mod tests {
         assert_eq!(clean_dropped, [""; 0]);
         let corpus = Corpus::open(&out.join("corpus")).unwrap();
         assert!(corpus.sources(Split::Train).all(|entry| entry.meta_nats.is_some()));
+    }
+
+    #[test]
+    fn rules_may_rewrite_what_they_keep() {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = dir.path().join("rules.toml");
+        std::fs::write(&rules, "measures = \"matrix-zh\"\n[rules]\nC3 = { above = 1 }\n").unwrap();
+        let texts = ["甲。乙！见www.x", "甲.乙！见", "甲.乙!见", "甲。"];
+        let lines = texts.map(|text| format!("{{\"text\":\"{text}\"}}\n")).concat();
+        let input = dir.path().join("in.jsonl").to_string_lossy().into_owned();
+        std::fs::write(&input, lines).unwrap();
+        let settings = CleanSettings {
+            rules: RuleSet::read(RuleSource {
+                name: &rules.to_string_lossy(),
+                ..RuleSource::default()
+            })
+            .unwrap(),
+            dedup: Dedup::Exact,
+            format: FileFormat::Jsonl,
+        };
+        let mut cleaner = Cleaner::create(settings, dir.path()).unwrap();
+        let mut kept = Writer::create(dir.path(), "kept", FileFormat::Jsonl).unwrap();
+        let source = Source::new("x", Language::Zh, vec![input], Format::Jsonl);
+        let account = cleaner.clean(&source, &mut kept, &mut |_| ()).unwrap();
+        let kept = std::fs::read_to_string(kept.finish().unwrap()).unwrap();
+        assert_eq!(kept.lines().count(), 1, "copies are found after rewriting");
+        assert!(kept.contains("\"甲.乙!见\""), "{kept}");
+        let [_, filter, exact] = &account.stages[..] else { panic!("three stages") };
+        assert_eq!((filter.input.chars, filter.dropped.chars, filter.kept.chars), (22, 2, 15));
+        assert_eq!(filter.kept, exact.input);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use neo_data::{
     Language,
-    filter::RuleSet,
+    filter::{Mode, RuleSet, RuleSource},
     pipeline::{self, Account, CleanSettings, Cleaner, Dedup, Event, Recipe},
     read::{Format, Source},
     tokenizer::Tokenizer,
@@ -99,9 +99,15 @@ struct Ingest {
 /// Options of `neo data filter`.
 #[derive(Debug, clap::Args)]
 struct Filter {
-    /// `basic` or a rule file
-    #[arg(long, value_name = "FILE.toml|basic")]
+    /// `basic`, `matrix-en`, `matrix-zh`, `redpajama-v2` or a rule file
+    #[arg(long, value_name = "NAME|FILE.toml")]
     rules: String,
+    /// Follow a published filter to the letter, or as it was meant [default: what its rules say]
+    #[arg(long, value_parser = mode())]
+    mode: Option<Mode>,
+    /// Folder with the word lists and models that rules look things up in
+    #[arg(long, value_name = "DIR")]
+    assets: Option<String>,
     #[command(flatten)]
     stage: Stage,
 }
@@ -159,15 +165,19 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Ingest(Ingest { stage, split_chars }) => {
             stage.run("documents", RuleSet::none(), Dedup::None, split_chars)
         }
-        Command::Filter(Filter { rules, stage }) => {
-            let rules = RuleSet::from_name(&expand_home(&rules))?;
-            stage.run("kept", rules, Dedup::None, None)
-        }
+        Command::Filter(args) => filter(args),
         Command::Dedup { method } => dedup::run(method),
         Command::Tokenize(args) => tokenize(&args),
         Command::Run(args) => run_recipe(&args),
         Command::Stats(args) => stats(&args),
     }
+}
+
+fn filter(args: Filter) -> Result<()> {
+    let assets = args.assets.map(|path| PathBuf::from(expand_home(&path)));
+    let name = expand_home(&args.rules);
+    let source = RuleSource { name: &name, mode: args.mode, assets: assets.as_deref() };
+    args.stage.run("kept", RuleSet::read(source)?, Dedup::None, None)
 }
 
 impl Stage {
@@ -316,6 +326,13 @@ pub(crate) fn expand_home(path: &str) -> String {
 fn language() -> impl TypedValueParser<Value = Language> {
     PossibleValuesParser::new(Language::ALL.map(Language::name))
         .map(|name| Language::from_name(&name).expect("clap has checked the name"))
+}
+
+fn mode() -> impl TypedValueParser<Value = Mode> {
+    PossibleValuesParser::new(["faithful", "corrected"]).map(|name| match name.as_str() {
+        "corrected" => Mode::Corrected,
+        _ => Mode::Faithful,
+    })
 }
 
 fn file_format() -> impl TypedValueParser<Value = FileFormat> {

@@ -1,255 +1,177 @@
-//! Judging documents: rules are limits on measured quantities, one table of them per language.
+//! Judging documents: rules are limits on measured quantities, kept in TOML that a user can copy and change.
 //!
-//! [`Statistics`] measures a text once; each rule family (one file each) names quantities of it; a [`RuleSet`], read
-//! from TOML, puts limits on them. The first rule that fails, in the order of the families, drops the document with
-//! its name, value and limit. A new family is a new file and a line in [`FAMILIES`].
+//! A rule set is of one of several kinds, which its file names as `measures`: the quantities of [`basic`] with a
+//! table of limits per language, or the numbered rules of a published filter ([`matrix_en`], [`matrix_zh`], [`redpajama`]).
+//! The first rule that fails drops the document, with the rule's name, what was measured and the limit. A filter may
+//! also rewrite the texts that it keeps.
 
-mod boilerplate;
-mod characters;
-mod length;
-mod repetition;
-mod statistics;
+pub mod basic;
+mod limits;
+pub mod matrix_en;
+pub mod matrix_zh;
+pub mod redpajama;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{path::Path, sync::Arc};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Serialize};
 
-pub use self::statistics::Statistics;
-use crate::{Document, Error, Language, Result, toml_file};
-
-/// The rule set that comes with the program; a file of the same form replaces it.
-const BASIC: &str = include_str!("basic.toml");
-
-/// Every quantity that rules may limit, in the order in which rules are tried.
-pub const FAMILIES: [&[Measure]; 4] =
-    [length::MEASURES, characters::MEASURES, repetition::MEASURES, boilerplate::MEASURES];
-
-/// A quantity of a text on which a rule may set limits.
-#[derive(Debug)]
-pub struct Measure {
-    /// The name in rule files and reports.
-    pub name: &'static str,
-    /// What exactly is measured.
-    pub about: &'static str,
-    value: fn(&Statistics) -> f64,
-}
-
-/// Limits on one quantity. A value equal to a limit is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Smallest value kept.
-    pub min: Option<f64>,
-    /// Largest value kept.
-    pub max: Option<f64>,
-}
+use self::basic::Basic;
+pub use self::limits::Limits;
+use self::{matrix_en::MatrixEn, matrix_zh::MatrixZh, redpajama::RedPajama};
+use crate::{Document, Error, Result, toml_file, write::Value};
 
 /// What the rules say about a document.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// No rule failed.
     Keep,
+    /// No rule failed, and this text takes the place of the document's own.
+    Rewrite(String),
     /// The first rule that failed.
     Drop {
         /// Name of the rule.
         rule: &'static str,
-        /// What was measured.
-        value: f64,
-        /// The limit that was crossed.
-        threshold: f64,
+        /// What was measured or found, or why nothing could be measured.
+        value: Value,
+        /// The limit that was crossed, if there was one.
+        threshold: Option<f64>,
     },
 }
 
-/// Rules by language. A language without rules keeps every document.
+/// Whether a published filter is followed to the letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// As released, mistakes included.
+    #[default]
+    Faithful,
+    /// As it was meant.
+    Corrected,
+}
+
+/// Where a rule set comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RuleSource<'a> {
+    /// `none`, the name of a rule set that comes with the program, or a rule file.
+    pub name: &'a str,
+    /// Replaces the mode that the rule file names.
+    pub mode: Option<Mode>,
+    /// Folder of word lists and models that rules look things up in.
+    pub assets: Option<&'a Path>,
+}
+
+/// Rules that judge documents.
 #[derive(Clone, Debug)]
 pub struct RuleSet {
-    rules: BTreeMap<Language, Vec<(&'static Measure, Limits)>>,
+    rules: Rules,
+}
+
+#[derive(Clone, Debug)]
+enum Rules {
+    None,
+    Basic(Arc<Basic>),
+    MatrixEn(Arc<MatrixEn>),
+    MatrixZh(Arc<MatrixZh>),
+    RedPajama(Arc<RedPajama>),
+}
+
+/// What a rule file says its limits are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Measures {
+    #[default]
+    Basic,
+    MatrixEn,
+    MatrixZh,
+    #[serde(rename = "redpajama-v2")]
+    RedPajama,
+}
+
+/// The key by which the kind of a rule file is told; the kind knows the others.
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(default)]
+    measures: Measures,
 }
 
 impl RuleSet {
     /// No rule at all.
     pub fn none() -> Self {
-        Self { rules: BTreeMap::new() }
+        Self { rules: Rules::None }
     }
 
-    /// The rules that come with the program.
+    /// The rules that ask for nothing but the text.
     ///
     /// A handful after Gopher, C4 and RedPajama-V2 as MAP-Neo's filters use them, in the form that was meant.
     pub fn basic() -> Self {
-        Self::parse(BASIC, Path::new("basic.toml"))
+        Self::parse(basic::RULES, Path::new("basic.toml"), RuleSource::default())
             .expect("the file is part of the program and tested")
     }
 
-    /// `none`, `basic`, or a rule file.
+    /// `none`, `basic`, `matrix-en`, `matrix-zh`, `redpajama-v2`, or a rule file.
     ///
     /// # Errors
-    /// The file cannot be read or is no rule file.
-    pub fn from_name(name: &str) -> Result<Self> {
-        match name {
-            "none" => Ok(Self::none()),
-            "basic" => Ok(Self::basic()),
-            path => {
-                let text = std::fs::read_to_string(path).map_err(Error::io(Path::new(path)))?;
-                Self::parse(&text, Path::new(path))
+    /// The file cannot be read or is no rule file, or an asset that a rule looks things up in is missing.
+    pub fn read(source: RuleSource<'_>) -> Result<Self> {
+        let own = match (source.name, source.mode) {
+            ("none", _) => return Ok(Self::none()),
+            ("basic", _) => basic::RULES,
+            ("matrix-en", Some(Mode::Corrected)) => matrix_en::CORRECTED,
+            ("matrix-en", _) => matrix_en::FAITHFUL,
+            ("matrix-zh", Some(Mode::Corrected)) => matrix_zh::CORRECTED,
+            ("matrix-zh", _) => matrix_zh::FAITHFUL,
+            ("redpajama-v2", _) => redpajama::RULES,
+            (path, _) => {
+                let path = Path::new(path);
+                let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+                return Self::parse(&text, path, source);
             }
-        }
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Self> {
-        let (file, _) = toml_file::parse::<RuleFile>(path, text, &[])?;
-        let by_language = [
-            (Language::En, file.en),
-            (Language::Zh, file.zh),
-            (Language::Code, file.code),
-            (Language::Other, file.other),
-        ];
-        let in_order = |limits: BTreeMap<RuleName, Limits>| {
-            let limits_of = |measure: &Measure| limits.get(&RuleName(measure.name)).copied();
-            let measures = FAMILIES.iter().copied().flatten();
-            measures.filter_map(|measure| Some((measure, limits_of(measure)?))).collect()
         };
-        let rules = by_language.into_iter().map(|(language, limits)| (language, in_order(limits)));
-        Ok(Self { rules: rules.collect() })
+        Self::parse(own, Path::new(&format!("{}.toml", source.name)), source)
     }
 
-    /// Measures a document and applies the rules of its language.
+    fn parse(text: &str, path: &Path, source: RuleSource<'_>) -> Result<Self> {
+        let (kind, _) = toml_file::parse::<Kind>(path, text, &[])?;
+        let is_matrix = matches!(kind.measures, Measures::MatrixEn | Measures::MatrixZh);
+        if source.mode.is_some() && !is_matrix {
+            let problem = format!("`{}` has no modes, expected no `--mode`", source.name);
+            return Err(Error::Setting(problem));
+        }
+        let rules = match kind.measures {
+            Measures::Basic => Rules::Basic(Arc::new(Basic::parse(text, path)?)),
+            Measures::MatrixEn => {
+                Rules::MatrixEn(Arc::new(MatrixEn::parse(text, path, source.mode, source.assets)?))
+            }
+            Measures::MatrixZh => {
+                Rules::MatrixZh(Arc::new(MatrixZh::parse(text, path, source.mode, source.assets)?))
+            }
+            Measures::RedPajama => {
+                Rules::RedPajama(Arc::new(RedPajama::parse(text, path, source.assets)?))
+            }
+        };
+        Ok(Self { rules })
+    }
+
+    /// Measures a document as far as needed and applies the rules.
     pub fn judge(&self, document: &Document) -> Verdict {
-        match self.rules.get(&document.language) {
-            Some(rules) if !rules.is_empty() => judge(rules, &Statistics::of(&document.text)),
-            _ => Verdict::Keep,
-        }
-    }
-}
-
-fn judge(rules: &[(&'static Measure, Limits)], statistics: &Statistics) -> Verdict {
-    for (measure, limits) in rules {
-        let value = (measure.value)(statistics);
-        let below = limits.min.filter(|&min| value < min);
-        let above = limits.max.filter(|&max| value > max);
-        if let Some(threshold) = below.or(above) {
-            return Verdict::Drop { rule: measure.name, value, threshold };
-        }
-    }
-    Verdict::Keep
-}
-
-/// A rule file as it is written: a table per language, a key per rule.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleFile {
-    #[serde(default)]
-    en: BTreeMap<RuleName, Limits>,
-    #[serde(default)]
-    zh: BTreeMap<RuleName, Limits>,
-    #[serde(default)]
-    code: BTreeMap<RuleName, Limits>,
-    #[serde(default)]
-    other: BTreeMap<RuleName, Limits>,
-}
-
-/// The name of a measure that exists.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct RuleName(&'static str);
-
-impl<'de> Deserialize<'de> for RuleName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        let mut names = FAMILIES.iter().copied().flatten().map(|measure| measure.name);
-        match names.clone().find(|&known| known == name) {
-            Some(known) => Ok(Self(known)),
-            // In the words of serde, from which `toml_file` finds line and nearest name.
-            None => Err(D::Error::custom(format!(
-                "unknown field `{name}`, expected one of `{}`",
-                names.by_ref().collect::<Vec<_>>().join("`, `")
-            ))),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn document(language: Language, text: &str) -> Document {
-        Document {
-            id: "d".into(),
-            text: text.into(),
-            source: "s".into(),
-            url: None,
-            language,
-            meta: serde_json::Map::new(),
+        match &self.rules {
+            Rules::None => Verdict::Keep,
+            Rules::Basic(rules) => rules.judge(document),
+            Rules::MatrixEn(rules) => rules.judge(&document.text),
+            Rules::MatrixZh(rules) => rules.judge(Some(&document.text), document.url.as_deref()),
+            Rules::RedPajama(rules) => rules.judge(document),
         }
     }
 
-    #[test]
-    fn limits_are_inclusive_and_the_first_failing_rule_counts() {
-        let rules = "[en]\nn_chars = { min = 4, max = 6 }\ndistinct_chars = { min = 3 }\n";
-        let rules = RuleSet::parse(rules, Path::new("r")).unwrap();
-        let check =
-            |text, expected| assert_eq!(rules.judge(&document(Language::En, text)), expected);
-        let drop = |rule, value, threshold| Verdict::Drop { rule, value, threshold };
-        check("abcd", Verdict::Keep);
-        check("abcdef", Verdict::Keep);
-        check("aaa", drop("n_chars", 3.0, 4.0));
-        check("abcdefg", drop("n_chars", 7.0, 6.0));
-        check("aaaab", drop("distinct_chars", 2.0, 3.0));
-        assert_eq!(rules.judge(&document(Language::Zh, "")), Verdict::Keep);
-    }
-
-    #[test]
-    fn unknown_names_are_errors_with_line_and_nearest_name() {
-        let check = |text: &str, expected: &str| {
-            let error = RuleSet::parse(text, Path::new("rules.toml")).unwrap_err().to_string();
-            assert!(error.starts_with(expected), "{error}");
-        };
-        check(
-            "[en]\nn_chars = { min = 1 }\nmean_word_lenght = { min = 1 }\n",
-            "`rules.toml`: line 3: unknown key `en.mean_word_lenght`, nearest known key is `mean_word_length`",
-        );
-        check(
-            "# rules\n[eng]\nn_chars = { min = 1 }\n",
-            "`rules.toml`: line 2: unknown key `eng`, nearest known key is `en`",
-        );
-        check(
-            "[en]\n\nn_chars = { mini = 1 }\n",
-            "`rules.toml`: line 3: unknown key `en.n_chars.mini`, nearest known key is `min`",
-        );
-        check(
-            "[en]\nn_chars = 3\n",
-            "`rules.toml`: line 2: `en.n_chars` is the whole number `3`, expected a table",
-        );
-    }
-
-    #[test]
-    fn the_basic_rules_have_limits_for_every_language_and_keep_prose() {
-        let basic = RuleSet::basic();
-        for language in Language::ALL {
-            assert!(basic.rules[&language].len() > 3, "{language}");
+    /// What every rule measures of a document, also after one that fails, in the order in which they are tried.
+    /// A rule is left out where there is nothing to measure.
+    pub fn measure(&self, document: &Document) -> Vec<(&'static str, Value)> {
+        match &self.rules {
+            Rules::None => Vec::new(),
+            Rules::Basic(rules) => rules.measure(document),
+            Rules::MatrixEn(rules) => rules.measure(&document.text),
+            Rules::MatrixZh(rules) => rules.measure(&document.text, document.url.as_deref()),
+            Rules::RedPajama(rules) => rules.measure(document),
         }
-        let sentence = "The ship left the harbour at dawn, and nobody on the quay knew when number";
-        let prose: String =
-            (0..9).map(|i| format!("{sentence} {i} of them would return home.\n")).collect();
-        assert!(matches!(
-            basic.judge(&document(Language::En, &prose)),
-            Verdict::Drop { rule: "repeated_gram_share", .. }
-        ));
-        let prose = "Call me Ishmael. Some years ago, never mind how long precisely, having little or no \
-            money in my purse, and nothing particular to interest me on shore, I thought I would sail \
-            about a little and see the watery part of the world. It is a way I have of driving off the \
-            spleen and regulating the circulation.";
-        assert_eq!(basic.judge(&document(Language::En, prose)), Verdict::Keep);
-        assert!(matches!(
-            basic.judge(&document(Language::En, &prose.replace("money", "lorem ipsum"))),
-            Verdict::Drop { rule: "lorem_ipsum_count", .. }
-        ));
-    }
-
-    #[test]
-    fn names_of_measures_differ() {
-        let mut names: Vec<&str> = FAMILIES.iter().copied().flatten().map(|m| m.name).collect();
-        let n_names = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), n_names);
     }
 }

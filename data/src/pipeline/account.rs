@@ -42,7 +42,8 @@ pub struct SourceAccount {
     pub held_out: TokenTally,
 }
 
-/// In and out of one stage: `input` = `kept` + `dropped`, and `dropped` is the sum over `rules`.
+/// In and out of one stage: `input` = `kept` + `dropped`, and `dropped` is the sum over `rules`. Only a stage that
+/// rewrites texts (`filter`, by rules that say so) may keep other bytes and characters than came in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct StageAccount {
     /// Name of the stage.
@@ -101,8 +102,13 @@ impl StageAccount {
     }
 
     pub(super) fn keep(&mut self, tally: Tally) {
-        self.input += tally;
-        self.kept += tally;
+        self.rewrite(tally, tally);
+    }
+
+    /// Keeps a document in another form than it came in.
+    pub(super) fn rewrite(&mut self, before: Tally, after: Tally) {
+        self.input += before;
+        self.kept += after;
     }
 
     pub(super) fn drop(&mut self, rule: &str, tally: Tally) {

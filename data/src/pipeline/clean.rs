@@ -135,24 +135,30 @@ impl Cleaner {
             .par_iter()
             .map(|document| {
                 let verdict = rules.judge(document);
-                let key = (wants_key && verdict == Verdict::Keep).then(|| Key::of(&document.text));
+                let kept = match &verdict {
+                    Verdict::Keep => Some(&document.text),
+                    Verdict::Rewrite(text) => Some(text),
+                    Verdict::Drop { .. } => None,
+                };
+                let key = kept.filter(|_| wants_key).map(|text| Key::of(text));
                 (Tally::of(document), verdict, key)
             })
             .collect();
         let mut kept = Vec::with_capacity(batch.len());
-        for (document, (tally, verdict, key)) in batch.into_iter().zip(measured) {
-            if let Verdict::Drop { rule, value, threshold } = verdict {
-                stages.filter.drop(rule, tally);
-                self.drop_document(
-                    &document,
-                    "filter",
-                    rule,
-                    Value::Number(value),
-                    Some(threshold),
-                )?;
-                continue;
-            }
-            stages.filter.keep(tally);
+        for (mut document, (before, verdict, key)) in batch.into_iter().zip(measured) {
+            let tally = match verdict {
+                Verdict::Drop { rule, value, threshold } => {
+                    stages.filter.drop(rule, before);
+                    self.drop_document(&document, "filter", rule, value, threshold)?;
+                    continue;
+                }
+                Verdict::Rewrite(text) => {
+                    document.text = text;
+                    Tally::of(&document)
+                }
+                Verdict::Keep => before,
+            };
+            stages.filter.rewrite(before, tally);
             let first = key.and_then(|key| self.seen.insert(key, &document.id).map(str::to_owned));
             if let Some(first) = first {
                 stages.exact.drop("copy_of", tally);

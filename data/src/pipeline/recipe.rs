@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::CleanSettings;
 use crate::{
     Error, Result,
-    filter::RuleSet,
+    filter::{Mode, RuleSet, RuleSource},
     read::Source,
     tokenizer::{Tokenizer, TrainerSettings},
     toml_file,
@@ -37,8 +37,14 @@ pub struct Recipe {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clean {
-    /// `basic`, `none`, or the path of a rule file.
+    /// `none`, the name of a rule set (see [`RuleSet::read`]), or the path of a rule file.
     pub rules: String,
+    /// Whether a published filter is followed to the letter; unset, its rule file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Folder of word lists and models that the rules look things up in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assets: Option<PathBuf>,
     /// Which copies are removed.
     pub dedup: Dedup,
 }
@@ -118,12 +124,17 @@ impl Recipe {
         }
         self.tokenizer.path.iter_mut().for_each(map_path);
         self.clean.rules = map(&self.clean.rules);
+        self.clean.assets.iter_mut().for_each(map_path);
     }
 }
 
 impl Clean {
     pub(super) fn settings(&self, format: FileFormat) -> Result<CleanSettings> {
-        let rules = RuleSet::from_name(&self.rules)?;
+        let rules = RuleSet::read(RuleSource {
+            name: &self.rules,
+            mode: self.mode,
+            assets: self.assets.as_deref(),
+        })?;
         Ok(CleanSettings { rules, dedup: self.dedup, format })
     }
 }

@@ -1,0 +1,65 @@
+//! How fast a rule set judges documents, every rule of it asked, in memory and after one pass to warm up:
+//! `cargo run --release -p neo-data --example filter_speed -- THREADS RULES [ASSETS] FILE..`
+//!
+//! With RULES `matrix-en` the third argument is the folder of assets. Give JSONL with a field `text`.
+
+use std::{
+    io::{Write, stdout},
+    path::Path,
+    time::Instant,
+};
+
+use neo_data::{
+    Document, Error, Language, Result,
+    filter::{RuleSet, RuleSource},
+    read::{Format, Reader, Record, Source},
+};
+use rayon::prelude::*;
+
+/// Passes over the documents; the fastest counts.
+const N_PASSES: usize = 5;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [n_threads, rules, assets, files @ ..] = &arguments[..] else {
+        return Err(Error::Setting("expected arguments: THREADS RULES ASSETS FILE..".to_owned()));
+    };
+    let n_threads = n_threads.parse().map_err(|_| Error::Setting("THREADS is no number".into()))?;
+    let source = RuleSource { name: rules, mode: None, assets: Some(Path::new(assets)) };
+    let rules = RuleSet::read(source)?;
+    let documents = documents(files)?;
+    let n_bytes: usize = documents.iter().map(|document| document.text.len()).sum();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build();
+    let pool = pool.map_err(|error| Error::Setting(error.to_string()))?;
+    let time = |work: &(dyn Fn(&Document) + Sync)| {
+        let pass = |_| {
+            let start = Instant::now();
+            pool.install(|| documents.par_iter().for_each(work));
+            start.elapsed().as_secs_f64()
+        };
+        (0..N_PASSES).map(pass).fold(f64::INFINITY, f64::min)
+    };
+    let measured = time(&|document| drop(rules.measure(document)));
+    let judged = time(&|document| drop(rules.judge(document)));
+    let rate = |seconds: f64| n_bytes as f64 / 1e6 / seconds;
+    drop(writeln!(
+        stdout(),
+        "{} documents, {:.1} MB, {n_threads} threads: every rule {:.1} MB/s, to the first that fails {:.1} MB/s",
+        documents.len(),
+        n_bytes as f64 / 1e6,
+        rate(measured),
+        rate(judged)
+    ));
+    Ok(())
+}
+
+fn documents(files: &[String]) -> Result<Vec<Document>> {
+    let source = Source::new("input", Language::En, files.to_vec(), Format::Jsonl);
+    let mut documents = Vec::new();
+    for record in Reader::open(&source)? {
+        if let Record::Document(document) = record? {
+            documents.push(document);
+        }
+    }
+    Ok(documents)
+}
