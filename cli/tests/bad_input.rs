@@ -288,8 +288,8 @@ fn an_unknown_rule_is_told_with_line_and_nearest_name() {
     };
     let rule = "measures = \"matrix-en\"\n[rules]\nE100 = { max = 1 }\n";
     check(rule, &["`rules.toml`: line 3: unknown key `rules.E100`", "nearest known key is `E10`"]);
-    let limit = "measures = \"matrix-en\"\n[rules]\nE10 = { minimum = 1 }\n";
-    check(limit, &["line 3: unknown key `rules.E10.minimum`", "nearest known key is `min`"]);
+    let limit = "measures = \"matrix-en\"\n[rules]\nE10 = { mini = 1 }\n";
+    check(limit, &["line 3: unknown key `rules.E10.mini`", "nearest known key is `min`"]);
     let kind = "measures = \"matrix-eng\"\n";
     check(kind, &["line 1: `measures` is `matrix-eng`, nearest known value is `matrix-en`"]);
     filter(&place, &["--rules", "basic", "--mode", "corrected"])

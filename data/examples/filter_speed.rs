@@ -1,7 +1,7 @@
 //! How fast a rule set judges documents, every rule of it asked, in memory and after one pass to warm up:
-//! `cargo run --release -p neo-data --example filter_speed -- THREADS RULES [ASSETS] FILE..`
+//! `cargo run --release -p neo-data --example filter_speed -- THREADS RULES ASSETS FILE..`
 //!
-//! With RULES `matrix-en` the third argument is the folder of assets. Give JSONL with a field `text`.
+//! The files are JSONL with a field `text`; rules without assets take any folder.
 
 use std::{
     io::{Write, stdout},

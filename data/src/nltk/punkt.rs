@@ -377,9 +377,12 @@ mod tests {
     use super::*;
 
     fn punkt() -> Punkt {
-        let mut punkt = Punkt::default();
-        punkt.abbreviations = ["mr", "e.g", "u.s"].map(Into::into).into_iter().collect();
-        punkt.sentence_starters = ["the"].map(Into::into).into_iter().collect();
+        let words = |words: &[&str]| words.iter().map(|&word| word.into()).collect();
+        let mut punkt = Punkt {
+            abbreviations: words(&["mr", "e.g", "u.s"]),
+            sentence_starters: words(&["the"]),
+            ..Punkt::default()
+        };
         punkt.collocations.insert("j".into(), vec!["ross".into()]);
         punkt.contexts.extend([
             ("it".into(), 126),
