@@ -170,7 +170,8 @@ fn attention_of_other_spans_agrees_with_the_reference() {
     }
     let random = &mut Random::new(4);
     let (batch, k_seq, head_dim) = (2, 300, 8);
-    let spans: [(usize, fn(usize) -> usize); 3] =
+    type FirstKey = fn(usize) -> usize;
+    let spans: [(usize, FirstKey); 3] =
         [(300, |at| at / 100 * 100), (300, |at| at.saturating_sub(70)), (40, |at| at / 100 * 100)];
     for (q_seq, first) in spans {
         let row: Vec<u32> = (k_seq - q_seq..k_seq).map(|at| first(at) as u32).collect();

@@ -2,7 +2,7 @@
 //!
 //! The best path through the dictionary is found by the crate `jieba-rs`, whose dictionary is jieba's. Around it
 //! stands what that crate does otherwise than jieba: which characters make a block, what becomes of the single
-//! characters that a path leaves, and the model in full precision ([`model`]).
+//! characters that a path leaves, and the model in full precision (`jieba/model.rs`).
 
 mod model;
 
