@@ -53,7 +53,9 @@ fn relative(path: &Path) -> String {
 fn code(source: &str) -> impl Iterator<Item = &str> {
     source
         .lines()
-        .take_while(|line| !line.starts_with("#[cfg(test)]"))
+        .take_while(|line| {
+            !["#[cfg(test)]", "#[cfg(all(test,"].iter().any(|test| line.starts_with(test))
+        })
         .map(|line| line.split("//").next().expect("split gives at least one part"))
 }
 
@@ -215,12 +217,12 @@ fn commands(document: &str) -> Vec<Vec<String>> {
 /// What of a command line the program does not know: its verbs or one of its options.
 fn unknown_part(words: &[String]) -> Option<String> {
     let line = words.join(" ");
-    // A second plain word is a second verb, or an argument, which `--help` makes clap pass over.
+    // Further plain words are verbs, or arguments, which `--help` makes clap pass over.
     let mut arguments: Vec<&str> = words
         .iter()
         .map(String::as_str)
         .take_while(|word| !word.starts_with('-'))
-        .take(2)
+        .take(3)
         .collect();
     arguments.push("--help");
     let output = neo(&arguments);
