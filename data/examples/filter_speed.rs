@@ -11,7 +11,7 @@ use std::{
 
 use neo_data::{
     Document, Error, Language, Result,
-    filter::{RuleSet, RuleSource},
+    filter::{Mode, RuleSet, RuleSource},
     read::{Format, Reader, Record, Source},
 };
 use rayon::prelude::*;
@@ -25,7 +25,8 @@ fn main() -> Result<()> {
         return Err(Error::Setting("expected arguments: THREADS RULES ASSETS FILE..".to_owned()));
     };
     let n_threads = n_threads.parse().map_err(|_| Error::Setting("THREADS is no number".into()))?;
-    let source = RuleSource { name: rules, mode: None, assets: Some(Path::new(assets)) };
+    let source =
+        RuleSource { name: rules, mode: Some(Mode::Faithful), assets: Some(Path::new(assets)) };
     let rules = RuleSet::read(source)?;
     let documents = documents(files)?;
     let n_bytes: usize = documents.iter().map(|document| document.text.len()).sum();

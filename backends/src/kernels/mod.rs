@@ -1,8 +1,9 @@
 //! The operations of a decoder, one file each: forward, and backward by hand.
 //!
-//! Every `forward` is written in burn's differentiable operations, so recording it with autodiff
-//! gives the oracle that the `backward` is tested against (`tests/parity.rs`). On the Flex device
-//! the operations that cost most have a second form on host memory; it is taken by itself.
+//! The public functions of a file say what the operation is; its `reference` does it in burn's
+//! differentiable operations, and `flex`, `cube` and `torch` beside it on one family of devices each
+//! (`form.rs` chooses). `docs/KERNELS.md` adds one step by step; `tests/parity.rs` holds all of them
+//! to plain f64 loops.
 
 pub mod adamw;
 pub mod attention;

@@ -102,7 +102,7 @@ struct Filter {
     /// `basic`, `matrix-en`, `matrix-zh`, `redpajama-v2` or a rule file
     #[arg(long, value_name = "NAME|FILE.toml")]
     rules: String,
-    /// Follow a published filter to the letter, or as it was meant [default: what its rules say]
+    /// Follow a published filter to the letter, or as it was meant [default: as it was meant; in a rule file what it says]
     #[arg(long, value_parser = mode())]
     mode: Option<Mode>,
     /// Folder with the word lists and models that rules look things up in

@@ -119,7 +119,11 @@ fn memory(memory: &Memory) -> Section {
         part("master weights", memory.master_weights, "f32"),
         part("compute weights", memory.compute_weights, "bf16"),
         part("gradients", memory.gradients, "f32"),
-        part("moments", memory.moments, "two"),
+        part(
+            "moments",
+            memory.moments,
+            if memory.moments < 2 * memory.gradients { "bf16, two" } else { "f32, two" },
+        ),
         part("activations", memory.activations, "estimate, one micro-batch"),
         part("logits chunk", memory.logits_chunk, "f32, with gradient"),
         part("total", memory.total(), ""),

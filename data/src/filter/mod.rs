@@ -116,10 +116,10 @@ impl RuleSet {
         let own = match (source.name, source.mode) {
             ("none", _) => return Ok(Self::none()),
             ("basic", _) => basic::RULES,
-            ("matrix-en", Some(Mode::Corrected)) => matrix_en::CORRECTED,
-            ("matrix-en", _) => matrix_en::FAITHFUL,
-            ("matrix-zh", Some(Mode::Corrected)) => matrix_zh::CORRECTED,
-            ("matrix-zh", _) => matrix_zh::FAITHFUL,
+            ("matrix-en", Some(Mode::Faithful)) => matrix_en::FAITHFUL,
+            ("matrix-en", _) => matrix_en::CORRECTED,
+            ("matrix-zh", Some(Mode::Faithful)) => matrix_zh::FAITHFUL,
+            ("matrix-zh", _) => matrix_zh::CORRECTED,
             ("redpajama-v2", _) => redpajama::RULES,
             (path, _) => {
                 let path = Path::new(path);
