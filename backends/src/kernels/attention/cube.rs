@@ -8,6 +8,8 @@
 //! Where the device has matrix instructions for the inputs' type, the products are burn's, which
 //! use them, and the scores of a chunk of queries are in memory: linear in the sequence as well.
 
+#![expect(clippy::too_many_arguments, reason = "tensors cross the dispatch one by one")]
+
 mod backward;
 mod chunks;
 mod forward;
