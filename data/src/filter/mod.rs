@@ -54,7 +54,8 @@ pub enum Mode {
 pub struct RuleSource<'a> {
     /// `none`, the name of a rule set that comes with the program, or a rule file.
     pub name: &'a str,
-    /// Replaces the mode that the rule file names.
+    /// To the letter or as it was meant, which is what a published filter is taken for without it;
+    /// replaces the mode that a rule file names.
     pub mode: Option<Mode>,
     /// Folder of word lists and models that rules look things up in.
     pub assets: Option<&'a Path>,

@@ -39,7 +39,8 @@ pub struct Recipe {
 pub struct Clean {
     /// `none`, the name of a rule set (see [`RuleSet::read`]), or the path of a rule file.
     pub rules: String,
-    /// Whether a published filter is followed to the letter; unset, its rule file says so.
+    /// Whether a published filter is followed to the letter; unset, as it was meant, or as
+    /// a rule file given by path says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Folder of word lists and models that the rules look things up in.
