@@ -257,11 +257,11 @@ fn conformance_training_comes_close_to_sentence_piece() {
     let mut n_runs = 0;
     for run in results.runs.iter().filter(|run| run.multi.is_some()) {
         let settings = TrainerSettings {
-            n_pieces: run.vocab_size,
             character_coverage: results.trainer.character_coverage,
             max_piece_chars: results.trainer.max_sentencepiece_length,
+            ..TrainerSettings::neo(run.vocab_size)
         };
-        let tokenizer = Tokenizer::train([&sample], &settings).unwrap();
+        let tokenizer = Tokenizer::train([("", &sample)], &settings, &mut |_, _| ()).unwrap();
         let name = format!("bpe{}_vocab.jsonl.zst", run.vocab_size);
         let golden_pieces: Vec<(String, f32, String)> = read_jsonl(&golden.join(name));
         let ours: HashSet<&str> =

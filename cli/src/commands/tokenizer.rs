@@ -1,17 +1,20 @@
-//! `neo tokenizer`: train one, carry one between formats, encode and decode with it.
+//! `neo tokenizer`: train one, carry one between formats, encode and decode with it, compare two.
+
+mod chart;
+mod compare;
+mod texts;
+mod train;
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use neo_data::Language;
-use neo_data::read::{Format, Reader, Record, Source};
-use neo_data::tokenizer::{Tokenizer, TrainerSettings};
+use neo_data::tokenizer::Tokenizer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Usage;
-use crate::progress::{Progress, write_line};
+use crate::progress::Progress;
 
 /// Options of `neo tokenizer`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +26,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a byte-fallback BPE vocabulary in the layout of MAP-Neo's
-    Train(TrainArgs),
+    Train(train::Args),
     /// Read a tokenizer.model or tokenizer.json, check it, and write neo's tokenizer files
     Import(ImportArgs),
     /// Write a tokenizer as a folder that transformers loads without remote code
@@ -32,25 +35,8 @@ enum Command {
     Encode(EncodeArgs),
     /// Turn ids into texts: {"ids":[..]} a line in, {"text":".."} a line out
     Decode(DecodeArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct TrainArgs {
-    /// Texts: JSONL, Parquet or plain text files, plain or gz or zst
-    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
-    input: Vec<String>,
-    /// Field of a record that holds the text
-    #[arg(long, default_value = "text")]
-    text_field: String,
-    /// Number of pieces, the five special tokens behind them not counted
-    #[arg(long)]
-    vocab_size: usize,
-    /// Share of the characters that get a piece of their own; the others become bytes
-    #[arg(long, default_value_t = 0.9999)]
-    character_coverage: f64,
-    /// Folder for the tokenizer's files
-    #[arg(long)]
-    out: PathBuf,
+    /// Measure how two tokenizers cut the same texts, language by language
+    Compare(compare::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -120,27 +106,13 @@ struct IdsLine {
 /// A file that cannot be read or written, or that is not what it must be.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
-        Command::Train(args) => train(&args),
+        Command::Train(args) => train::run(args),
         Command::Import(ImportArgs { source, out }) => convert(&source, &out),
         Command::Export(ExportArgs { tokenizer, out }) => convert(&tokenizer, &out),
         Command::Encode(args) => encode(&args),
         Command::Decode(args) => decode(&args),
+        Command::Compare(args) => compare::run(&args),
     }
-}
-
-fn train(args: &TrainArgs) -> anyhow::Result<()> {
-    refuse_other_tokenizer(&args.out)?;
-    let mut texts = Texts::open(args)?;
-    let settings = TrainerSettings {
-        character_coverage: args.character_coverage,
-        ..TrainerSettings::neo(args.vocab_size)
-    };
-    let trained = Tokenizer::train(&mut texts, &settings);
-    let n_bad = texts.finish()?;
-    if n_bad > 0 {
-        write_line(&format!("{n_bad} records hold no text and were left out"));
-    }
-    save(&trained?, &args.out)
 }
 
 fn convert(source: &Path, out: &Path) -> anyhow::Result<()> {
@@ -214,73 +186,4 @@ fn map_lines<In: DeserializeOwned, Out: Serialize>(
     }
     out.flush()?;
     Ok(())
-}
-
-/// The texts of all inputs, one after another; the first error ends them and is kept.
-struct Texts {
-    readers: std::vec::IntoIter<Reader>,
-    current: Option<Reader>,
-    n_bad: u64,
-    bytes_before: u64,
-    failure: Option<neo_data::Error>,
-    progress: Progress,
-}
-
-impl Texts {
-    fn open(args: &TrainArgs) -> anyhow::Result<Self> {
-        let open = |path: &String| {
-            let format = Format::of_path(path);
-            let source = Source {
-                text_field: args.text_field.clone(),
-                ..Source::new("input", Language::Other, vec![path.clone()], format)
-            };
-            Reader::open(&source)
-        };
-        let readers: Vec<Reader> = args.input.iter().map(open).collect::<Result<_, _>>()?;
-        let total_bytes = readers.iter().map(|reader| reader.progress().1).sum();
-        Ok(Self {
-            readers: readers.into_iter(),
-            current: None,
-            n_bad: 0,
-            bytes_before: 0,
-            failure: None,
-            progress: Progress::new("reading bytes", Some(total_bytes)),
-        })
-    }
-
-    /// Number of records without text.
-    fn finish(self) -> Result<u64, neo_data::Error> {
-        match self.failure {
-            Some(failure) => Err(failure),
-            None => Ok(self.n_bad),
-        }
-    }
-}
-
-impl Iterator for Texts {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
-        loop {
-            if self.current.is_none() {
-                self.current = Some(self.readers.next()?);
-            }
-            let reader = self.current.as_mut()?;
-            let (read, total) = reader.progress();
-            self.progress.set(self.bytes_before + read, "");
-            match reader.next() {
-                Some(Ok(Record::Document(document))) => return Some(document.text),
-                Some(Ok(Record::Bad(_))) => self.n_bad += 1,
-                Some(Err(failure)) => {
-                    self.failure = Some(failure);
-                    self.readers = Vec::new().into_iter();
-                    self.current = None;
-                }
-                None => {
-                    self.bytes_before += total;
-                    self.current = None;
-                }
-            }
-        }
-    }
 }

@@ -85,14 +85,14 @@ pub fn train_tokenizer(
             None
         })
     });
-    let tokenizer = Tokenizer::train(texts.flatten(), settings);
+    let tokenizer = Tokenizer::train(texts.flatten(), settings, &mut |_, _| ());
     match failure {
         Some(error) => Err(error),
         None => tokenizer,
     }
 }
 
-/// The texts of document files that are not held out, batch by batch.
+/// Sources and texts of documents that are not held out, batch by batch.
 struct TrainingTexts<'a> {
     files: std::slice::Iter<'a, PathBuf>,
     current: Option<DocumentFile>,
@@ -100,7 +100,10 @@ struct TrainingTexts<'a> {
 }
 
 impl TrainingTexts<'_> {
-    fn next_batch(&mut self, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Option<Vec<String>>> {
+    fn next_batch(
+        &mut self,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<Vec<(String, String)>>> {
         loop {
             let Some(file) = &mut self.current else {
                 let Some(path) = self.files.next() else { return Ok(None) };
@@ -115,7 +118,7 @@ impl TrainingTexts<'_> {
             self.n_documents += batch.len() as u64;
             on_event(file.progress("train tokenizer", &first.source, self.n_documents));
             let train = batch.into_iter().filter(|document| !document.is_held_out());
-            return Ok(Some(train.map(|document| document.text).collect()));
+            return Ok(Some(train.map(|document| (document.source, document.text)).collect()));
         }
     }
 }

@@ -1,34 +1,39 @@
 //! Text to ids: exactly SentencePiece's BPE with byte fallback, without its cost.
 //!
 //! The text is cut where no piece of the vocabulary holds the two neighbouring characters: no merge
-//! can cross such a place, so each segment is encoded alone (map-neo.md 2.3) and known segments are
-//! looked up. Inside, spaces are spaces: U+2581 of pieces and of the text becomes U+0020, which is
-//! what the normaliser makes of both, turned around.
+//! can cross such a place, so each segment is encoded alone (map-neo.md 2.3). A segment that was met
+//! before is looked up, a short one is merged, a long one is a chain of pieces found from the left.
+//! Inside, spaces are spaces: U+2581 of pieces and of the text becomes U+0020, which is what the
+//! normaliser makes of both, turned around.
 
+mod cache;
+mod chain;
 mod merge;
+mod pair_table;
 mod segment;
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
-use rustc_hash::FxHashMap;
+use memchr::memmem;
 
-use self::merge::{MergeTable, Remaining, Symbols};
+use self::cache::Cache;
+use self::chain::{Chain, Pieces, Tables};
+use self::merge::{Kind, MergeTable, Symbol, Symbols};
+pub(super) use self::pair_table::ID_BITS;
 use self::segment::Boundaries;
 use super::sentence_piece::MARKER;
 use super::vocabulary::Vocabulary;
 
-/// Longest segment in bytes that is looked up before it is merged.
-const MAX_CACHED_BYTES: usize = 64;
-/// Segments that a cache holds before it starts afresh.
-const MAX_CACHED_SEGMENTS: usize = 1 << 16;
+/// Longest segment in bytes that is merged pair by pair: beyond, the scan for the best pair costs
+/// more than the search for a chain.
+const MAX_MERGED_BYTES: usize = 64;
 
 /// Tables made once from the vocabulary; shared by all threads.
 pub(crate) struct Encoder {
     boundaries: Boundaries,
     merges: MergeTable,
-    /// Segments that are one piece, when merging really arrives at that piece.
-    whole: FxHashMap<Box<str>, u32>,
+    pieces: Pieces,
     byte_ids: [u32; 256],
     add_dummy_prefix: bool,
     /// Working memory of threads that are not encoding now.
@@ -38,87 +43,91 @@ pub(crate) struct Encoder {
 /// Working memory of one thread: what it has met, and the symbols of the segment at hand.
 #[derive(Default)]
 struct Workspace {
-    /// Range in `cached_ids` by segment.
-    cache: FxHashMap<Box<str>, (u32, u32)>,
-    cached_ids: Vec<u32>,
+    cache: Cache,
     symbols: Symbols,
+    chain: Chain,
     first_segment: String,
 }
 
 impl Encoder {
     /// Makes the tables.
     pub(crate) fn new(vocabulary: &Vocabulary) -> Self {
-        let mut encoder = Self {
+        Self {
             boundaries: Boundaries::new(normal_texts(vocabulary).map(|(_, text)| text)),
             merges: MergeTable::new(vocabulary),
-            whole: FxHashMap::default(),
+            pieces: Pieces::new(vocabulary),
             byte_ids: vocabulary.byte_ids,
             add_dummy_prefix: vocabulary.add_dummy_prefix,
             idle: Mutex::default(),
-        };
-        let mut symbols = Symbols::default();
-        let mut ids = Vec::new();
-        for (id, text) in normal_texts(vocabulary) {
-            ids.clear();
-            encoder.merge_segment(&text, &mut symbols, &mut ids);
-            if ids == [id] {
-                encoder.whole.insert(text.into(), id);
-            }
         }
-        encoder
     }
 
     /// Appends the ids of `text`; special-token strings in it are plain text.
     pub(crate) fn encode_into(&self, text: &str, ids: &mut Vec<u32>) {
-        if text.is_empty() {
-            return;
-        }
+        let Some(first) = text.chars().next() else { return };
         let text = spaces_for_markers(text);
         let mut workspace = self.take_workspace();
-        let mut rest = &*text;
+        let mut start = 0;
         if self.add_dummy_prefix {
-            let mut first = std::mem::take(&mut workspace.first_segment);
-            first.clear();
-            first.push(' ');
-            if self.boundaries.is_joined(' ', rest.chars().next().unwrap_or(' ')) {
-                let cut = self.boundaries.first_cut(rest);
-                first.push_str(&rest[..cut]);
-                rest = &rest[cut..];
+            let first = if first == MARKER { ' ' } else { first };
+            if self.boundaries.is_joined(u32::from(' '), u32::from(first)) {
+                start = self.boundaries.segment_end(&text, 0);
             }
-            self.encode_segment(&first, &mut workspace, ids);
-            workspace.first_segment = first;
+            let mut segment = std::mem::take(&mut workspace.first_segment);
+            segment.clear();
+            segment.push(' ');
+            segment.push_str(&text[..start]);
+            self.encode_segment(&segment, 0, segment.len(), &mut workspace, ids);
+            workspace.first_segment = segment;
         }
-        while !rest.is_empty() {
-            let (segment, after) = rest.split_at(self.boundaries.first_cut(rest));
-            self.encode_segment(segment, &mut workspace, ids);
-            rest = after;
+        while start < text.len() {
+            let end = self.boundaries.segment_end(&text, start);
+            self.encode_segment(&text, start, end, &mut workspace, ids);
+            start = end;
         }
         self.give_back(workspace);
     }
 
-    fn encode_segment(&self, segment: &str, workspace: &mut Workspace, ids: &mut Vec<u32>) {
-        if segment.len() > MAX_CACHED_BYTES {
-            return self.merge_segment(segment, &mut workspace.symbols, ids);
-        }
-        if let Some(&id) = self.whole.get(segment) {
-            return ids.push(id);
-        }
-        if let Some(&(start, end)) = workspace.cache.get(segment) {
-            return ids.extend_from_slice(&workspace.cached_ids[start as usize..end as usize]);
+    /// Appends the ids of the segment `start..end` of a text.
+    #[inline]
+    fn encode_segment(
+        &self,
+        text: &str,
+        start: usize,
+        end: usize,
+        workspace: &mut Workspace,
+        ids: &mut Vec<u32>,
+    ) {
+        let key = cache::key(text, start, end);
+        if key.is_some_and(|key| workspace.cache.append(key, ids)) {
+            return;
         }
         let before = ids.len();
-        self.merge_segment(segment, &mut workspace.symbols, ids);
-        workspace.remember(segment, &ids[before..]);
+        self.encode_unknown(&text[start..end], workspace, ids);
+        if let Some(key) = key {
+            workspace.cache.keep(key, &ids[before..]);
+        }
     }
 
-    /// The algorithm itself, with byte pieces for characters outside the vocabulary.
-    fn merge_segment(&self, segment: &str, symbols: &mut Symbols, ids: &mut Vec<u32>) {
-        symbols.start(segment, &self.merges);
-        symbols.merge(&self.merges);
-        for symbol in symbols.remaining() {
-            match symbol {
-                Remaining::Piece(id) => ids.push(id),
-                Remaining::Outside(character) => {
+    #[cold]
+    fn encode_unknown(&self, segment: &str, workspace: &mut Workspace, ids: &mut Vec<u32>) {
+        let Workspace { symbols, chain, .. } = workspace;
+        if segment.len() <= MAX_MERGED_BYTES {
+            symbols.merge(segment, &self.merges);
+            self.push_ids(symbols.iter(), ids);
+        } else {
+            let tables = Tables { pieces: &self.pieces, merges: &self.merges };
+            chain.encode(segment, tables, symbols);
+            self.push_ids(chain.iter(), ids);
+        }
+    }
+
+    /// Ids of symbols, with byte pieces for characters outside the vocabulary.
+    fn push_ids(&self, symbols: impl Iterator<Item = Symbol>, ids: &mut Vec<u32>) {
+        for symbol in symbols {
+            match symbol.kind() {
+                Kind::Piece(id) => ids.push(id),
+                Kind::Outside(character) => {
                     let mut buffer = [0; 4];
                     let bytes = character.encode_utf8(&mut buffer).bytes();
                     ids.extend(bytes.map(|byte| self.byte_ids[usize::from(byte)]));
@@ -132,20 +141,8 @@ impl Encoder {
     }
 
     fn give_back(&self, mut workspace: Workspace) {
-        workspace.symbols.forget_large();
+        workspace.chain.forget_large();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
-    }
-}
-
-impl Workspace {
-    fn remember(&mut self, segment: &str, ids: &[u32]) {
-        if self.cache.len() >= MAX_CACHED_SEGMENTS {
-            self.cache.clear();
-            self.cached_ids.clear();
-        }
-        let start = self.cached_ids.len() as u32;
-        self.cached_ids.extend_from_slice(ids);
-        self.cache.insert(segment.into(), (start, self.cached_ids.len() as u32));
     }
 }
 
@@ -157,7 +154,12 @@ fn normal_texts(vocabulary: &Vocabulary) -> impl Iterator<Item = (u32, String)> 
 }
 
 fn spaces_for_markers(text: &str) -> Cow<'_, str> {
-    if text.contains(MARKER) { text.replace(MARKER, " ").into() } else { text.into() }
+    let mut marker = [0; 4];
+    let marker = MARKER.encode_utf8(&mut marker).as_bytes();
+    match memmem::find(text.as_bytes(), marker) {
+        Some(_) => text.replace(MARKER, " ").into(),
+        None => text.into(),
+    }
 }
 
 #[cfg(test)]
@@ -206,14 +208,36 @@ mod tests {
     }
 
     fn check(merged: &[String], text: &str) {
-        let vocabulary = vocabulary(merged, "abc中");
-        let encoder = Encoder::new(&vocabulary);
+        let mut vocabulary = vocabulary(merged, "abc中");
+        check_vocabulary(&vocabulary, text);
+        // Pieces of equal score: the leftmost counts.
+        vocabulary.scores.iter_mut().for_each(|score| *score = (*score / 3.0).ceil());
+        check_vocabulary(&vocabulary, text);
+    }
+
+    fn check_vocabulary(vocabulary: &Vocabulary, text: &str) {
+        let encoder = Encoder::new(vocabulary);
+        let expected = encode_plainly(vocabulary, text);
         let mut ids = Vec::new();
         encoder.encode_into(text, &mut ids);
-        assert_eq!(ids, encode_plainly(&vocabulary, text), "{text:?} with {merged:?}");
+        assert_eq!(ids, expected, "{text:?}");
         ids.clear();
         encoder.encode_into(text, &mut ids);
-        assert_eq!(ids, encode_plainly(&vocabulary, text), "cached: {text:?}");
+        assert_eq!(ids, expected, "cached: {text:?}");
+        assert_eq!(encode_as_chain(&encoder, text), expected, "as a chain: {text:?}");
+    }
+
+    /// The whole text as one long segment.
+    fn encode_as_chain(encoder: &Encoder, text: &str) -> Vec<u32> {
+        if text.is_empty() {
+            return Vec::new();
+        }
+        let text = format!(" {}", text.replace(MARKER, " "));
+        let tables = Tables { pieces: &encoder.pieces, merges: &encoder.merges };
+        let (mut chain, mut ids) = (Chain::default(), Vec::new());
+        chain.encode(&text, tables, &mut Symbols::default());
+        encoder.push_ids(chain.iter(), &mut ids);
+        ids
     }
 
     fn owned(merged: &[&str]) -> Vec<String> {
@@ -237,19 +261,21 @@ mod tests {
     }
 
     #[test]
-    fn long_input_without_a_cut_is_merged() {
+    fn a_long_segment_is_the_sum_of_its_chain() {
         let vocabulary = vocabulary(&owned(&["aa", "aaaa"]), "a");
         let encoder = Encoder::new(&vocabulary);
         let mut ids = Vec::new();
         encoder.encode_into(&"a".repeat(1_000_001), &mut ids);
         assert_eq!(ids.len(), 250_002);
+        assert_eq!(ids[1..4], [260; 3]);
+        assert_eq!(ids.last(), Some(&262));
     }
 
     proptest! {
         #[test]
         fn equals_the_plain_algorithm(
             merged in proptest::collection::btree_set("_?[abc中]{1,4}|[abc]_[ab]|__", 0..12),
-            text in "[abc中é \u{2581}\n]{0,24}",
+            text in "[abc中é \u{2581}\n]{0,24}|[abc中]{20,90}",
         ) {
             let several = |text: &String| text.chars().count() > 1;
             let mut merged: Vec<&str> =

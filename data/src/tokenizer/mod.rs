@@ -3,6 +3,7 @@
 //! A tokenizer is read from a SentencePiece `.model` or a `tokenizer.json`, or trained; each way
 //! ends in the same `ModelProto`, is checked once by `Vocabulary`, and gives the same ids.
 
+mod compression;
 mod decode;
 mod encode;
 mod hugging_face;
@@ -13,10 +14,11 @@ mod vocabulary;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use self::compression::Compression;
 use self::decode::Decoder;
 pub use self::decode::TextStream;
 use self::encode::Encoder;
-use self::sentence_piece::ModelProto;
+use self::sentence_piece::{ModelProto, PieceKind};
 pub use self::train::TrainerSettings;
 use self::vocabulary::Vocabulary;
 use crate::{Error, Result};
@@ -67,17 +69,20 @@ impl Tokenizer {
         hugging_face::write(&self.vocabulary, folder)
     }
 
-    /// Trains a byte-fallback BPE vocabulary on texts, in the id layout of MAP-Neo.
+    /// Trains a byte-fallback BPE vocabulary in the id layout of MAP-Neo, on pairs of a source's name
+    /// and a text. `on_piece` is told how many of the merged pieces are found, and how many there
+    /// will be. Texts in the same order give the same vocabulary on any machine.
     ///
     /// # Errors
-    /// No text at all, or a vocabulary that is too small for the characters or too large for the
-    /// texts.
-    pub fn train<T: AsRef<str>>(
-        texts: impl IntoIterator<Item = T>,
+    /// No text at all, a weight of a source that no text has, or a vocabulary that is too small for
+    /// the characters or too large for the texts.
+    pub fn train<S: AsRef<str>, T: AsRef<str>>(
+        texts: impl IntoIterator<Item = (S, T)>,
         settings: &TrainerSettings,
+        on_piece: &mut dyn FnMut(usize, usize),
     ) -> Result<Self> {
         let unusable = |problem| Error::Setting(format!("trained vocabulary {problem}"));
-        Self::from_model(train::train(texts, settings)?).map_err(unusable)
+        Self::from_model(train::train(texts, settings, on_piece)?).map_err(unusable)
     }
 
     fn from_model(model: ModelProto) -> std::result::Result<Self, String> {
@@ -142,6 +147,16 @@ impl Tokenizer {
             Some(text) => Some(text),
             None => ADDED_SPECIALS.get(idx - self.vocabulary.len()).copied(),
         }
+    }
+
+    /// Whether an id stands for a byte.
+    pub fn is_byte(&self, id: u32) -> bool {
+        self.vocabulary.kinds.get(id as usize) == Some(&PieceKind::Byte)
+    }
+
+    /// Whether an id is that of `<unk>`.
+    pub fn is_unknown(&self, id: u32) -> bool {
+        id == self.vocabulary.unknown_id
     }
 
     /// Number of ids: the pieces and the five added specials.

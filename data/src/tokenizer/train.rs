@@ -5,22 +5,30 @@
 //! equal counts go to the shorter piece, then to the smaller one in byte order, as in SentencePiece.
 
 mod pairs;
+mod places;
+mod queue;
 mod script;
+mod words;
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use self::pairs::PairMerger;
+use self::words::WordCounts;
 use super::sentence_piece::{MARKER, ModelProto, TrainerSpec};
 use crate::{Error, Result};
+
+/// Highest weight of a source, so that counts stay far from 64 bits.
+const MAX_WEIGHT: f64 = 1e6;
 
 /// The three specials and the 256 bytes before the first piece of text.
 const N_META_PIECES: usize = 259;
 
 /// What a trained vocabulary shall be. [`TrainerSettings::neo`] has MAP-Neo's values.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainerSettings {
     /// Number of pieces: specials and bytes (259), merged pieces and single characters. The five
@@ -31,12 +39,34 @@ pub struct TrainerSettings {
     pub character_coverage: f64,
     /// Longest piece in characters.
     pub max_piece_chars: usize,
+    /// How often the texts of a source count, by its name: 0.5 is every other line, drawn by lot, 2
+    /// every line twice. A source that is not named counts once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, f64>,
+    /// What lots are drawn with.
+    #[serde(default)]
+    pub seed: u64,
+    /// Memory for the words of the sample in MiB, about; a sample that needs more is halved until it
+    /// fits.
+    #[serde(default = "default_memory_mib")]
+    pub memory_mib: usize,
+}
+
+fn default_memory_mib() -> usize {
+    4096
 }
 
 impl TrainerSettings {
     /// MAP-Neo's settings for a vocabulary of `n_pieces`.
     pub fn neo(n_pieces: usize) -> Self {
-        Self { n_pieces, character_coverage: 0.9999, max_piece_chars: 16 }
+        Self {
+            n_pieces,
+            character_coverage: 0.9999,
+            max_piece_chars: 16,
+            weights: BTreeMap::new(),
+            seed: 0,
+            memory_mib: default_memory_mib(),
+        }
     }
 
     fn validate(&self) -> Result<()> {
@@ -49,20 +79,29 @@ impl TrainerSettings {
         if self.max_piece_chars == 0 {
             return Err(Error::Setting("longest piece is `0` characters, expected 1".to_owned()));
         }
+        let is_wrong = |weight: f64| !(0.0..=MAX_WEIGHT).contains(&weight);
+        if let Some((name, weight)) = self.weights.iter().find(|(_, weight)| is_wrong(**weight)) {
+            return Err(Error::Setting(format!(
+                "weight of source `{name}` is `{weight}`, expected 0 to {MAX_WEIGHT}"
+            )));
+        }
         Ok(())
     }
 }
 
-/// Trains a model on texts.
+/// Trains a model on pairs of a source's name and a text. `on_piece` is told how many of the merged
+/// pieces are found, and how many there will be.
 ///
 /// # Errors
-/// No text at all, or a vocabulary that is too small for the characters or too large for the texts.
-pub(super) fn train<T: AsRef<str>>(
-    texts: impl IntoIterator<Item = T>,
+/// No text at all, a weight of a source that no text has, or a vocabulary that is too small for the
+/// characters or too large for the texts.
+pub(super) fn train<S: AsRef<str>, T: AsRef<str>>(
+    texts: impl IntoIterator<Item = (S, T)>,
     settings: &TrainerSettings,
+    on_piece: &mut dyn FnMut(usize, usize),
 ) -> Result<ModelProto> {
     settings.validate()?;
-    let words = count_words(texts);
+    let words = count_words(texts, settings)?;
     let characters = covered_characters(&words, settings.character_coverage)?;
     let n_fixed = N_META_PIECES + characters.len();
     let Some(n_merged) = settings.n_pieces.checked_sub(n_fixed) else {
@@ -73,7 +112,7 @@ pub(super) fn train<T: AsRef<str>>(
             characters.len()
         )));
     };
-    let mut merger = PairMerger::new(&words, &characters, settings.max_piece_chars)?;
+    let mut merger = PairMerger::new(words, &characters, settings.max_piece_chars)?;
     let mut merged = Vec::new();
     while merged.len() < n_merged {
         let Some(piece) = merger.next_piece() else {
@@ -84,6 +123,7 @@ pub(super) fn train<T: AsRef<str>>(
             )));
         };
         merged.push(piece);
+        on_piece(merged.len(), n_merged);
     }
     let trainer_spec = TrainerSpec {
         character_coverage: Some(settings.character_coverage as f32),
@@ -94,32 +134,30 @@ pub(super) fn train<T: AsRef<str>>(
     Ok(ModelProto::in_neo_layout(merged, characters, trainer_spec))
 }
 
-/// Every word with its count, in byte order. A word begins with its U+2581; a run of spaces gives
-/// words of U+2581 alone.
-fn count_words<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Vec<(String, u64)> {
-    let mut counts: FxHashMap<String, u64> = FxHashMap::default();
-    let mut word = String::new();
-    for text in texts {
-        for line in text.as_ref().split('\n').filter(|line| !line.is_empty()) {
-            // One space before the line, as every text gets when it is encoded.
-            for part in line.split([' ', MARKER]) {
-                word.clear();
-                word.push(MARKER);
-                word.push_str(part);
-                match counts.get_mut(word.as_str()) {
-                    Some(count) => *count += 1,
-                    None => drop(counts.insert(word.clone(), 1)),
-                }
-            }
-        }
+/// Every word of the sample with its count, in byte order.
+fn count_words<S: AsRef<str>, T: AsRef<str>>(
+    texts: impl IntoIterator<Item = (S, T)>,
+    settings: &TrainerSettings,
+) -> Result<Vec<(Box<str>, u64)>> {
+    let max_bytes = settings.memory_mib.saturating_mul(1 << 20);
+    let mut words = WordCounts::new(&settings.weights, max_bytes, settings.seed);
+    let mut unseen: BTreeSet<&str> = settings.weights.keys().map(String::as_str).collect();
+    let mut n_texts = 0_u64;
+    for (source, text) in texts {
+        unseen.remove(source.as_ref());
+        words.add(source.as_ref(), text.as_ref());
+        n_texts += 1;
     }
-    let mut words: Vec<(String, u64)> = counts.into_iter().collect();
-    words.sort_unstable();
-    words
+    match unseen.first() {
+        Some(name) if n_texts > 0 => Err(Error::Setting(format!(
+            "weight of source `{name}` is for no text, expected the name of a source"
+        ))),
+        _ => Ok(words.finish()),
+    }
 }
 
 /// The most frequent characters, until `coverage` of the text is reached; NUL and tab stay bytes.
-fn covered_characters(words: &[(String, u64)], coverage: f64) -> Result<Vec<char>> {
+fn covered_characters(words: &[(Box<str>, u64)], coverage: f64) -> Result<Vec<char>> {
     let mut counts: FxHashMap<char, u64> = FxHashMap::default();
     for (word, count) in words {
         for character in word.chars().filter(|&character| character != '\0') {
@@ -155,8 +193,12 @@ mod tests {
     use super::*;
 
     fn train_on(text: &str, n_pieces: usize) -> Result<Vec<String>> {
-        let settings = TrainerSettings { n_pieces, character_coverage: 1.0, max_piece_chars: 4 };
-        let model = train([text], &settings)?;
+        let settings = TrainerSettings {
+            character_coverage: 1.0,
+            max_piece_chars: 4,
+            ..TrainerSettings::neo(n_pieces)
+        };
+        let model = train([("", text)], &settings, &mut |_, _| ())?;
         let pieces = model.pieces.iter().skip(N_META_PIECES);
         Ok(pieces.map(|piece| piece.piece().replace(MARKER, "_")).collect())
     }
@@ -180,7 +222,7 @@ mod tests {
     #[test]
     fn the_marker_is_covered_however_rare() {
         let settings = TrainerSettings { character_coverage: 0.5, ..TrainerSettings::neo(262) };
-        let model = train(["aaaaaaaab"], &settings).unwrap();
+        let model = train([("", "aaaaaaaab")], &settings, &mut |_, _| ()).unwrap();
         let texts: Vec<&str> = model.pieces[N_META_PIECES..].iter().map(|p| p.piece()).collect();
         assert_eq!(texts, ["aa", "a", "\u{2581}"]);
     }
@@ -191,5 +233,24 @@ mod tests {
         check_error("\n\n", 300, "empty");
         check_error("abc", 260, "at least `263`");
         check_error("abc", 9000, "at most `266`");
+    }
+
+    #[test]
+    fn weights_must_make_sense() {
+        let train = |weight: (&str, f64)| {
+            let weights = [(weight.0.to_owned(), weight.1)].into();
+            let settings = TrainerSettings { weights, ..TrainerSettings::neo(264) };
+            train([("en", "ab ab")], &settings, &mut |_, _| ()).map(|model| model.pieces.len())
+        };
+        assert_eq!(train(("en", 0.0)).unwrap_err().to_string().matches("empty").count(), 1);
+        assert_eq!(train(("en", 3.0)).unwrap(), 264);
+        for (weight, expected) in [
+            (("en", -1.0), "`-1`"),
+            (("en", f64::NAN), "`NaN`"),
+            (("zh", 1.0), "`zh` is for no text"),
+        ] {
+            let error = train(weight).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 }

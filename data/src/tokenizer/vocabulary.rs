@@ -6,12 +6,13 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
+use super::encode::ID_BITS;
 use super::sentence_piece::{
     MARKER, ModelProto, ModelType, NormalizerSpec, PieceKind, TrainerSpec, byte_piece,
 };
 
-/// Most pieces that a vocabulary can have; the encoder needs the upper bit of an id for itself.
-const MAX_PIECES: usize = 1 << 24;
+/// Most pieces that a vocabulary can have; the encoder packs ids.
+const MAX_PIECES: usize = 1 << ID_BITS;
 
 /// A byte-fallback BPE vocabulary with SentencePiece's semantics.
 #[derive(Clone, Debug)]

@@ -1,28 +1,56 @@
-//! The merging of one segment: symbols in a linked list, candidate pairs in a heap.
+//! Merging, the definition of an encoding: of all neighbours that make a piece, the pair whose piece
+//! has the highest score is joined first, the leftmost of equals, until no neighbours make one.
 //!
-//! The pair with the highest score is merged first, the leftmost of equals; a heap entry whose pair
-//! has changed meanwhile is passed over, as in SentencePiece. Cost: n log n in the segment's length.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! The scan for the best pair makes this quadratic, which is the fastest for the few symbols of a
+//! word; `chain.rs` encodes what is longer.
 
 use rustc_hash::FxHashMap;
 
 use super::super::vocabulary::{Vocabulary, single_character};
 use super::normal_texts;
+use super::pair_table::PairTable;
 
-/// No symbol, no pair.
-const NONE: u32 = u32::MAX;
-/// Set in the id of a symbol that is a character outside the vocabulary; the rest is its code.
+/// Set in a symbol that is a character outside the vocabulary; the rest is its code.
 const OUTSIDE: u32 = 1 << 31;
+/// In place of a rank: the pair makes no piece.
+const APART: u32 = u32::MAX;
+/// Characters that are looked up without hashing: the basic multilingual plane.
+const N_DIRECT: usize = 1 << 16;
 
-/// Symbols for which memory is kept from segment to segment.
-const MAX_KEPT_SYMBOLS: usize = 1 << 16;
+/// A piece by its id, or a character that is in no piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Symbol(u32);
+
+/// What a symbol is.
+pub(super) enum Kind {
+    /// The id of a piece.
+    Piece(u32),
+    /// A character that is in no piece.
+    Outside(char),
+}
+
+impl Symbol {
+    /// The symbol of a piece.
+    pub(super) fn piece(id: u32) -> Self {
+        Self(id)
+    }
+
+    /// Which of the two it is.
+    pub(super) fn kind(self) -> Kind {
+        if self.0 & OUTSIDE == 0 {
+            return Kind::Piece(self.0);
+        }
+        let character = char::from_u32(self.0 & !OUTSIDE);
+        Kind::Outside(character.expect("made from a character by `MergeTable::symbol`"))
+    }
+}
 
 /// Which two symbols make which piece, and how early.
 pub(super) struct MergeTable {
-    by_character: FxHashMap<char, u32>,
-    by_pair: FxHashMap<(u32, u32), u32>,
+    /// Symbols of the characters below `N_DIRECT`.
+    direct: Vec<Symbol>,
+    others: FxHashMap<char, u32>,
+    pairs: PairTable,
     /// By id: 0 for the highest score; pieces of equal score share a rank.
     ranks: Vec<u32>,
 }
@@ -34,31 +62,51 @@ impl MergeTable {
         let pieces: Vec<(u32, String)> = normal_texts(vocabulary).collect();
         let by_text: FxHashMap<&str, u32> =
             pieces.iter().map(|(id, text)| (text.as_str(), *id)).collect();
-        let mut by_pair = FxHashMap::default();
+        let mut pairs = Vec::new();
         for (id, text) in &pieces {
             for (at, _) in text.char_indices().skip(1) {
                 let (left, right) = text.split_at(at);
                 if let (Some(&left), Some(&right)) = (by_text.get(left), by_text.get(right)) {
-                    by_pair.insert((left, right), *id);
+                    pairs.push(((left, right), *id));
                 }
             }
         }
-        let by_character = pieces
-            .iter()
-            .filter_map(|(id, text)| single_character(text).map(|character| (character, *id)))
-            .collect();
-        Self { by_character, by_pair, ranks: ranks(&vocabulary.scores) }
-    }
-
-    fn symbol(&self, character: char) -> u32 {
-        self.by_character.get(&character).copied().unwrap_or(OUTSIDE | character as u32)
-    }
-
-    fn joined(&self, left: u32, right: u32) -> u32 {
-        if (left | right) & OUTSIDE != 0 {
-            return NONE;
+        let mut table = Self {
+            direct: (0..N_DIRECT as u32).map(|code| Symbol(OUTSIDE | code)).collect(),
+            others: FxHashMap::default(),
+            pairs: PairTable::new(&pairs),
+            ranks: ranks(&vocabulary.scores),
+        };
+        for (id, text) in &pieces {
+            let Some(character) = single_character(text) else { continue };
+            match table.direct.get_mut(character as usize) {
+                Some(symbol) => *symbol = Symbol(*id),
+                None => drop(table.others.insert(character, *id)),
+            }
         }
-        self.by_pair.get(&(left, right)).copied().unwrap_or(NONE)
+        table
+    }
+
+    /// The symbol that a character is before anything is merged.
+    pub(super) fn symbol(&self, character: char) -> Symbol {
+        match self.direct.get(character as usize) {
+            Some(&symbol) => symbol,
+            None => {
+                let id = self.others.get(&character).copied();
+                Symbol(id.unwrap_or(OUTSIDE | character as u32))
+            }
+        }
+    }
+
+    /// What two symbols make, and its rank.
+    fn joined(&self, left: Symbol, right: Symbol) -> (Symbol, u32) {
+        if (left.0 | right.0) & OUTSIDE != 0 {
+            return (left, APART);
+        }
+        match self.pairs.get(left.0, right.0) {
+            Some(id) => (Symbol(id), self.ranks[id as usize]),
+            None => (left, APART),
+        }
     }
 }
 
@@ -75,106 +123,62 @@ fn ranks(scores: &[f32]) -> Vec<u32> {
     ranks
 }
 
-/// What a symbol is in the end.
-pub(super) enum Remaining {
-    /// The id of a piece.
-    Piece(u32),
-    /// A character that is in no piece.
-    Outside(char),
-}
-
-/// The symbols of one segment; its memory is kept from segment to segment.
+/// Symbols in the order of the text; the memory is kept from one use to the next.
 #[derive(Default)]
-pub(super) struct Symbols {
-    symbols: Vec<Symbol>,
-    /// Rank of the piece and position of its left half, the next merge on top.
-    candidates: BinaryHeap<Reverse<(u32, u32)>>,
-}
+pub(super) struct Symbols(Vec<Neighbour>);
 
-struct Symbol {
-    /// Piece or outside character; `NONE` once merged into the symbol before.
-    id: u32,
-    previous: u32,
-    next: u32,
-    /// What this symbol and the next would become.
-    pair: u32,
+/// A symbol, and what it and the next would become.
+struct Neighbour {
+    symbol: Symbol,
+    joined: Symbol,
+    /// Of `joined`; `APART` if there is no such piece or no next symbol.
+    rank: u32,
 }
 
 impl Symbols {
-    /// Takes the characters of a segment and finds the first candidates.
-    pub(super) fn start(&mut self, segment: &str, table: &MergeTable) {
-        self.symbols.clear();
-        self.candidates.clear();
-        for (at, character) in segment.chars().enumerate() {
-            let at = at as u32;
-            let id = table.symbol(character);
-            self.symbols.push(Symbol {
-                id,
-                previous: at.wrapping_sub(1),
-                next: at + 1,
-                pair: NONE,
-            });
-        }
-        if let Some(last) = self.symbols.last_mut() {
-            last.next = NONE;
-        }
-        for at in 1..self.symbols.len() as u32 {
-            self.consider(at - 1, table);
-        }
-    }
-
-    /// Merges until no neighbours make a piece.
-    pub(super) fn merge(&mut self, table: &MergeTable) {
-        while let Some(Reverse((rank, at))) = self.candidates.pop() {
-            let Symbol { next, pair, .. } = self.symbols[at as usize];
-            let is_stale = pair == NONE || table.ranks[pair as usize] != rank;
-            if is_stale {
-                continue;
+    /// Merges the characters of a text.
+    pub(super) fn merge(&mut self, text: &str, table: &MergeTable) {
+        self.0.clear();
+        for character in text.chars() {
+            let symbol = table.symbol(character);
+            if let Some(last) = self.0.last_mut() {
+                (last.joined, last.rank) = table.joined(last.symbol, symbol);
             }
-            let after = self.symbols[next as usize].next;
-            self.symbols[next as usize].id = NONE;
-            self.symbols[next as usize].pair = NONE;
-            let merged = &mut self.symbols[at as usize];
-            merged.id = pair;
-            merged.next = after;
-            merged.pair = NONE;
-            let previous = merged.previous;
-            if after != NONE {
-                self.symbols[after as usize].previous = at;
-                self.consider(at, table);
-            }
-            if previous != NONE {
-                self.consider(previous, table);
+            self.0.push(Neighbour { symbol, joined: symbol, rank: APART });
+        }
+        while let Some(best) = self.best() {
+            self.0[best].symbol = self.0[best].joined;
+            self.0.remove(best + 1);
+            self.look_at(best, table);
+            if best > 0 {
+                self.look_at(best - 1, table);
             }
         }
     }
 
     /// What is left, in the order of the text.
-    pub(super) fn remaining(&self) -> impl Iterator<Item = Remaining> {
-        self.symbols.iter().filter(|symbol| symbol.id != NONE).map(|symbol| {
-            if symbol.id & OUTSIDE == 0 {
-                return Remaining::Piece(symbol.id);
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = Symbol> {
+        self.0.iter().map(|neighbour| neighbour.symbol)
+    }
+
+    /// The leftmost of the pairs with the lowest rank.
+    fn best(&self) -> Option<usize> {
+        let (mut best, mut lowest) = (None, APART);
+        for (at, neighbour) in self.0.iter().enumerate() {
+            if neighbour.rank < lowest {
+                (best, lowest) = (Some(at), neighbour.rank);
             }
-            let character = char::from_u32(symbol.id & !OUTSIDE);
-            Remaining::Outside(character.expect("made from a character by `MergeTable::symbol`"))
-        })
+        }
+        best
     }
 
-    /// Gives back the memory of an unusually long segment.
-    pub(super) fn forget_large(&mut self) {
-        if self.symbols.capacity() > MAX_KEPT_SYMBOLS {
-            *self = Self::default();
-        }
-    }
-
-    /// Looks at a symbol that has a next one, and notes what the two would become.
-    fn consider(&mut self, at: u32, table: &MergeTable) {
-        let Symbol { id, next, .. } = self.symbols[at as usize];
-        let pair = table.joined(id, self.symbols[next as usize].id);
-        self.symbols[at as usize].pair = pair;
-        if pair != NONE {
-            self.candidates.push(Reverse((table.ranks[pair as usize], at)));
-        }
+    fn look_at(&mut self, at: usize, table: &MergeTable) {
+        let symbol = self.0[at].symbol;
+        let (joined, rank) = match self.0.get(at + 1) {
+            Some(next) => table.joined(symbol, next.symbol),
+            None => (symbol, APART),
+        };
+        (self.0[at].joined, self.0[at].rank) = (joined, rank);
     }
 }
 

@@ -1,112 +1,97 @@
 //! The merging of the most frequent pairs over all words of a corpus.
 //!
-//! Words lie one after another in one array of linked symbols. Every pair knows its count and its
-//! places, so that a merge costs as much as the pair has places, whatever the length of the words.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! Words lie one after another in one array, a place for each character. Every pair knows its count
+//! and its places, so that a merge costs as much as the pair has places, whatever the length of the
+//! words. Memory decides how large a sample can be: a place takes 16 bytes, a pair 24, and only the
+//! frequent pairs are queued.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::places::{NONE, Places};
+use super::queue::{Candidate, Pair, Queue, Texts};
 use super::script::is_valid_piece;
 use crate::{Error, Result};
 
-/// No place, no symbol.
-const NONE: u32 = u32::MAX;
-
-/// Two neighbouring symbols.
-type Pair = (u32, u32);
+/// Pairs at least 1/4 as frequent as the best are queued, then again when those are used up.
+const QUEUED_SHARE: u64 = 4;
 
 /// Finds one piece after another.
 pub(super) struct PairMerger {
-    /// Texts of the symbols: characters, then merged pieces.
-    texts: Vec<String>,
-    places: Vec<Place>,
+    /// Characters, then merged pieces.
+    texts: Texts,
+    places: Places,
     /// How often each word is in the corpus.
     word_counts: Vec<u64>,
     occurrences: FxHashMap<Pair, Occurrences>,
-    queue: BinaryHeap<Candidate>,
+    queue: Queue,
+    /// Least count of a pair in the queue.
+    threshold: u64,
     /// Pieces found; a second way to the same text is passed over, as in SentencePiece.
     found: FxHashSet<String>,
     max_chars: usize,
 }
 
-/// One symbol of one word.
-struct Place {
-    symbol: u32,
-    previous: u32,
-    next: u32,
-    word: u32,
-}
-
-#[derive(Default)]
+/// Where a pair is.
 struct Occurrences {
+    count: u64,
+    /// The last place that was found; the places know their neighbours in the list.
+    head: u32,
     /// Whether the joined text may be a piece; nothing else is kept if not.
     is_valid: bool,
-    count: u64,
-    /// Places of the left symbol; some may have changed since.
-    places: Vec<u32>,
-}
-
-/// A pair with the count it had when it was queued; the order is that of choice.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    count: u64,
-    n_chars: Reverse<usize>,
-    text: Reverse<String>,
-    pair: Reverse<Pair>,
 }
 
 impl PairMerger {
     /// Takes the words apart into `characters`; any other character breaks its word.
     ///
     /// # Errors
-    /// More text than 32 bits can count.
+    /// More text than 31 bits can count.
     pub(super) fn new(
-        words: &[(String, u64)],
+        words: Vec<(Box<str>, u64)>,
         characters: &[char],
         max_chars: usize,
     ) -> Result<Self> {
-        let symbols: FxHashMap<char, u32> = characters.iter().copied().zip(0..).collect();
-        let n_places: usize = words.iter().map(|(word, _)| word.len()).sum();
-        if n_places >= NONE as usize {
+        let n_places: usize = words.iter().map(|(word, _)| word.len() + 1).sum();
+        if n_places >= NONE as usize / 2 {
             return Err(Error::Setting(format!(
                 "corpus for the tokenizer has `{n_places}` bytes of different words, expected less \
-                 than 4 GiB"
+                 than 2 GiB"
             )));
         }
+        let mut texts = Texts::default();
+        let symbols: FxHashMap<char, u32> =
+            characters.iter().map(|&c| (c, texts.push(c.encode_utf8(&mut [0; 4])))).collect();
         let mut merger = Self {
-            texts: characters.iter().map(char::to_string).collect(),
-            places: Vec::new(),
+            texts,
+            places: Places::new(words.iter().map(|(word, _)| &**word), &symbols),
             word_counts: words.iter().map(|(_, count)| *count).collect(),
             occurrences: FxHashMap::default(),
-            queue: BinaryHeap::new(),
+            queue: Queue::default(),
+            threshold: u64::MAX,
             found: FxHashSet::default(),
             max_chars,
         };
-        for ((word, _), idx) in words.iter().zip(0..) {
-            merger.add_word(word, idx, &symbols);
-        }
-        for at in 0..merger.places.len() as u32 {
+        drop(words);
+        for at in merger.places.all() {
             merger.note_pair(at);
         }
-        let pairs: Vec<Pair> = merger.occurrences.keys().copied().collect();
-        pairs.into_iter().for_each(|pair| merger.queue_pair(pair));
         Ok(merger)
     }
 
     /// The next piece by count, merged wherever it stands; none when no pair is left.
     pub(super) fn next_piece(&mut self) -> Option<String> {
         loop {
-            let candidate = self.queue.pop()?;
-            let Reverse(pair) = candidate.pair;
+            let Some(Candidate { count, pair }) = self.queue.pop(&self.texts) else {
+                self.queue_rarer_pairs()?;
+                continue;
+            };
             let Some(occurrences) = self.occurrences.get(&pair) else { continue };
-            if occurrences.count != candidate.count {
-                self.queue_pair(pair);
+            if occurrences.count != count {
+                self.queue_pair(pair, occurrences.count);
                 continue;
             }
-            let mut places = self.occurrences.remove(&pair).unwrap_or_default().places;
-            let Reverse(text) = candidate.text;
+            let mut places = self.places.list(occurrences.head);
+            self.occurrences.remove(&pair);
+            let text = self.texts.joined(pair);
             if self.found.insert(text.clone()) {
                 places.sort_unstable();
                 self.merge(pair, &text, &places);
@@ -115,96 +100,86 @@ impl PairMerger {
         }
     }
 
-    fn add_word(&mut self, word: &str, idx: u32, symbols: &FxHashMap<char, u32>) {
-        let mut previous = NONE;
-        for character in word.chars() {
-            let Some(&symbol) = symbols.get(&character) else {
-                previous = NONE;
-                continue;
-            };
-            let at = self.places.len() as u32;
-            self.places.push(Place { symbol, previous, next: NONE, word: idx });
-            if previous != NONE {
-                self.places[previous as usize].next = at;
+    /// Goes on with less frequent pairs; none if there are none.
+    fn queue_rarer_pairs(&mut self) -> Option<()> {
+        let counts = self.occurrences.values().map(|occurrences| occurrences.count);
+        let highest = counts.max().filter(|&count| count > 0)?;
+        self.threshold = highest.div_ceil(QUEUED_SHARE);
+        for (&pair, &Occurrences { count, .. }) in &self.occurrences {
+            if count >= self.threshold {
+                self.queue.push(Candidate { count, pair }, &self.texts);
             }
-            previous = at;
+        }
+        Some(())
+    }
+
+    fn queue_pair(&mut self, pair: Pair, count: u64) {
+        if count >= self.threshold {
+            self.queue.push(Candidate { count, pair }, &self.texts);
         }
     }
 
     fn merge(&mut self, pair: Pair, text: &str, places: &[u32]) {
-        let merged = self.texts.len() as u32;
-        self.texts.push(text.to_owned());
+        let merged = self.texts.push(text);
         let mut grown = Vec::new();
         for &at in places {
-            let Place { symbol, previous, next, .. } = self.places[at as usize];
-            if symbol != pair.0 || next == NONE || self.places[next as usize].symbol != pair.1 {
+            let next = self.places.next(at, &self.texts);
+            // A place before may have taken one of the two.
+            if self.places.symbol(at) != Some(pair.0) || self.symbol(next) != Some(pair.1) {
                 continue;
             }
+            let previous = self.places.previous(at);
             self.forget_pair(previous);
             self.forget_pair(next);
-            let after = self.places[next as usize].next;
-            self.places[next as usize].symbol = NONE;
-            self.places[at as usize].symbol = merged;
-            self.places[at as usize].next = after;
-            if after != NONE {
-                self.places[after as usize].previous = at;
-            }
+            self.places.join(at, merged, &self.texts);
             grown.extend(self.note_pair(previous));
-            grown.extend(self.note_pair(at));
+            grown.extend(self.note_pair(Some(at)));
         }
         grown.sort_unstable();
         grown.dedup();
-        grown.into_iter().for_each(|pair| self.queue_pair(pair));
+        for pair in grown {
+            self.queue_pair(pair, self.occurrences[&pair].count);
+        }
+    }
+
+    fn symbol(&self, at: Option<u32>) -> Option<u32> {
+        self.places.symbol(at?)
     }
 
     /// The pair that starts at a place, with its count in the corpus.
     fn pair_at(&self, at: u32) -> Option<(Pair, u64)> {
-        let place = self.places.get(at as usize)?;
-        let next = self.places.get(place.next as usize)?;
-        Some(((place.symbol, next.symbol), self.word_counts[place.word as usize]))
+        let left = self.places.symbol(at)?;
+        let right = self.symbol(self.places.next(at, &self.texts))?;
+        Some(((left, right), self.word_counts[self.places.word(at)]))
     }
 
-    fn forget_pair(&mut self, at: u32) {
+    fn forget_pair(&mut self, at: Option<u32>) {
+        let Some(at) = at else { return };
         let Some((pair, count)) = self.pair_at(at) else { return };
         // The pair being merged and those passed over are no longer kept.
         if let Some(occurrences) = self.occurrences.get_mut(&pair)
             && occurrences.is_valid
         {
             occurrences.count -= count;
+            occurrences.head = self.places.leave_list(at, occurrences.head);
         }
     }
 
-    fn note_pair(&mut self, at: u32) -> Option<Pair> {
+    fn note_pair(&mut self, at: impl Into<Option<u32>>) -> Option<Pair> {
+        let at = at.into()?;
         let (pair, count) = self.pair_at(at)?;
         let occurrences = self.occurrences.entry(pair).or_insert_with(|| {
-            let text = joined(&self.texts, pair);
-            Occurrences { is_valid: is_valid_piece(&text, self.max_chars), ..Default::default() }
+            let is_valid = is_valid_piece(&self.texts.joined(pair), self.max_chars);
+            Occurrences { count: 0, head: NONE, is_valid }
         });
         if !occurrences.is_valid {
             return None;
         }
         occurrences.count += count;
-        occurrences.places.push(at);
+        self.places.join_list(at, occurrences.head);
+        occurrences.head = at;
         Some(pair)
     }
-
-    fn queue_pair(&mut self, pair: Pair) {
-        let Some(occurrences) = self.occurrences.get(&pair) else { return };
-        if occurrences.count == 0 {
-            return;
-        }
-        let text = joined(&self.texts, pair);
-        self.queue.push(Candidate {
-            count: occurrences.count,
-            n_chars: Reverse(text.chars().count()),
-            text: Reverse(text),
-            pair: Reverse(pair),
-        });
-    }
-}
-
-fn joined(texts: &[String], (left, right): Pair) -> String {
-    [texts[left as usize].as_str(), &texts[right as usize]].concat()
 }
 
 #[cfg(test)]
@@ -212,12 +187,11 @@ mod tests {
     use super::*;
 
     fn check(words: &[(&str, u64)], expected: &[&str]) {
-        let words: Vec<(String, u64)> =
-            words.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect();
+        let words = words.iter().map(|&(word, count)| (word.into(), count)).collect();
         let characters: Vec<char> = "abc".chars().collect();
-        let mut merger = PairMerger::new(&words, &characters, 4).unwrap();
+        let mut merger = PairMerger::new(words, &characters, 4).unwrap();
         let found: Vec<String> = std::iter::from_fn(|| merger.next_piece()).collect();
-        assert_eq!(found, expected, "{words:?}");
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -226,6 +200,7 @@ mod tests {
         check(&[("bc", 2), ("ab", 2)], &["ab", "bc"]);
         check(&[("abc", 2)], &["ab", "abc"]);
         check(&[("aab", 1), ("ab", 1)], &["ab", "aab"]);
+        check(&[("ab", 100), ("bc", 20), ("ca", 1)], &["ab", "bc", "ca"]);
     }
 
     #[test]
