@@ -20,7 +20,10 @@ mod tokenize;
 
 use std::path::Path;
 
-pub use self::account::{Account, SourceAccount, StageAccount, Tally, TokenTally};
+pub use self::account::{
+    Account, KeptAndDropped, Lengths, Reason, Reservoir, Rewritten, SAMPLE_CHARS, SAMPLE_DOCUMENTS,
+    Sample, SourceAccount, StageAccount, Tally, TokenTally,
+};
 pub use self::clean::{CleanSettings, Cleaner};
 pub use self::deduplicate::deduplicate;
 use self::recipe::Ready;

@@ -236,7 +236,8 @@ pub struct Reader {
 }
 
 /// What the byte limits of a source left unread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Whether `max_bytes` ended the reading.
     pub max_bytes_reached: bool,

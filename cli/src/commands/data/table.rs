@@ -34,7 +34,7 @@ pub(super) fn account(account: &Account) -> String {
         };
         // The stage after these is deduplication by whatever method.
         let is_dedup = |stage: &str| !["read", "filter"].contains(&stage);
-        let stages = source.stages.iter().filter(|account| is_dedup(account.stage));
+        let stages = source.stages.iter().filter(|account| is_dedup(&account.stage));
         let copies: u64 = stages.map(|account| account.dropped.documents).sum();
         let documents = source.kept().documents + dropped("filter") + copies;
         let tokens = source.train.tokens + source.held_out.tokens;
