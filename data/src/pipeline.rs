@@ -14,6 +14,7 @@
 
 mod account;
 mod clean;
+mod decontaminate;
 mod deduplicate;
 mod recipe;
 mod tokenize;
@@ -25,6 +26,7 @@ pub use self::account::{
     Sample, SourceAccount, StageAccount, Tally, TokenTally,
 };
 pub use self::clean::{CleanSettings, Cleaner};
+pub use self::decontaminate::decontaminate;
 pub use self::deduplicate::deduplicate;
 use self::recipe::Ready;
 pub use self::recipe::{Clean, Dedup, Output, Recipe, TokenizerSource};

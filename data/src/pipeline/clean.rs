@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// Documents judged at a time.
-pub(super) const BATCH_DOCUMENTS: usize = 512;
+const BATCH_DOCUMENTS: usize = 512;
 /// Text bytes after which a batch is judged before it is full.
-pub(super) const BATCH_BYTES: usize = 16 << 20;
+const BATCH_BYTES: usize = 16 << 20;
 /// Characters of a dropped document that are kept for its reader.
 const SAMPLE_CHARS: usize = 200;
 
@@ -184,6 +184,19 @@ impl Cleaner {
         account.drop(document, tally, reason);
         self.dropped.push(&row(document, &account.stage, reason))
     }
+}
+
+/// The next records, until there are enough to work on; none at the end.
+pub(super) fn read_records(reader: &mut Reader) -> Result<Vec<Record>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while batch.len() < BATCH_DOCUMENTS && bytes < BATCH_BYTES {
+        let Some(record) = reader.next().transpose()? else { break };
+        if let Record::Document(document) = &record {
+            bytes += document.text.len();
+        }
+        batch.push(record);
+    }
+    Ok(batch)
 }
 
 /// How a dropped document is written down.

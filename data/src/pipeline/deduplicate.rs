@@ -93,7 +93,7 @@ fn for_each_batch(
     let mut reader = Reader::open(source)?;
     let mut n_documents = 0;
     loop {
-        let batch = read_batch(&mut reader)?;
+        let batch = clean::read_records(&mut reader)?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -121,7 +121,7 @@ fn apply(
     let mut reader = Reader::open(source)?;
     let mut number = verdicts.n_known();
     loop {
-        let batch = read_batch(&mut reader)?;
+        let batch = clean::read_records(&mut reader)?;
         if batch.is_empty() {
             break;
         }
@@ -157,19 +157,6 @@ fn outcome(
     let is_known = (number as usize) < verdicts.ids().len();
     let is_same = is_known && verdicts.ids().get(number) == document.id;
     is_same.then(|| method.apply(&document.text, verdicts.of(number)))
-}
-
-/// The next records, until there are enough to work on; none at the end.
-fn read_batch(reader: &mut Reader) -> Result<Vec<Record>> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    while batch.len() < clean::BATCH_DOCUMENTS && bytes < clean::BATCH_BYTES {
-        let Some(record) = reader.next().transpose()? else { break };
-        if let Record::Document(document) = &record {
-            bytes += document.text.len();
-        }
-        batch.push(record);
-    }
-    Ok(batch)
 }
 
 fn changed(source: &Source) -> Error {

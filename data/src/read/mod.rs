@@ -23,6 +23,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::inputs::InputFile;
+pub(crate) use self::stream::for_each_line;
 use crate::{Document, Error, Language, Result};
 
 /// Longest record in bytes: a line of JSON, a paragraph, a whole text file. Longer ones are bad records, so a
