@@ -4,6 +4,7 @@
 
 mod batch;
 pub mod corpus;
+pub mod decontaminate;
 pub mod dedup;
 pub mod document;
 mod error;

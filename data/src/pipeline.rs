@@ -14,14 +14,19 @@
 
 mod account;
 mod clean;
+mod decontaminate;
 mod deduplicate;
 mod recipe;
 mod tokenize;
 
 use std::path::Path;
 
-pub use self::account::{Account, SourceAccount, StageAccount, Tally, TokenTally};
+pub use self::account::{
+    Account, KeptAndDropped, Lengths, Reason, Reservoir, Rewritten, SAMPLE_CHARS, SAMPLE_DOCUMENTS,
+    Sample, SourceAccount, StageAccount, Tally, TokenTally,
+};
 pub use self::clean::{CleanSettings, Cleaner};
+pub use self::decontaminate::decontaminate;
 pub use self::deduplicate::deduplicate;
 use self::recipe::Ready;
 pub use self::recipe::{Clean, Dedup, Output, Recipe, TokenizerSource};

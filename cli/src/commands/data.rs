@@ -1,6 +1,7 @@
 //! `neo data`: documents in, documents or token shards out, everything counted. The work is
 //! `neo_data`'s; here are the options, the progress and the tables.
 
+mod decontaminate;
 mod dedup;
 mod table;
 
@@ -43,6 +44,8 @@ enum Command {
         #[command(subcommand)]
         method: dedup::Command,
     },
+    /// Drop documents that repeat evaluation sets
+    Decontaminate(decontaminate::Decontaminate),
     /// Make a corpus folder of token shards from document files
     Tokenize(Tokenize),
     /// Do everything that a data recipe says, from raw files to a corpus folder
@@ -167,6 +170,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }
         Command::Filter(args) => filter(args),
         Command::Dedup { method } => dedup::run(method),
+        Command::Decontaminate(args) => decontaminate::run(args),
         Command::Tokenize(args) => tokenize(&args),
         Command::Run(args) => run_recipe(&args),
         Command::Stats(args) => stats(&args),

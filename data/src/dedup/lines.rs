@@ -43,6 +43,10 @@ impl Method for Lines {
         "lines"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "proportion": self.proportion })
+    }
+
     fn part(&self) -> &'static str {
         "pieces"
     }

@@ -29,12 +29,15 @@ pub use self::{
     sieve::Sieve,
 };
 
+use serde::Serialize;
+
 /// Documents with fewer characters after paragraphs or substrings were taken out are dropped, as in the
 /// original.
 pub const MIN_CHARS: usize = 20;
 
 /// Whether the original's quirks are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Everything as the original did it.
     Faithful,
@@ -50,6 +53,11 @@ pub trait Method: Sync {
     /// The name with whatever else keys depend on: keys of the same name can be compared.
     fn name_with_settings(&self) -> String {
         self.name().to_owned()
+    }
+
+    /// What else its verdicts depend on.
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({})
     }
 
     /// What it counts when parts of a document are taken out.

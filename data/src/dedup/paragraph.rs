@@ -19,6 +19,10 @@ impl Method for Paragraph {
         "paragraph"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "mode": self.mode })
+    }
+
     fn part(&self) -> &'static str {
         "paragraphs"
     }

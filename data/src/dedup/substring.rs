@@ -26,6 +26,10 @@ impl Method for Substring {
         "substring"
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "mode": self.mode })
+    }
+
     fn part(&self) -> &'static str {
         "characters"
     }

@@ -91,6 +91,11 @@ impl Basic {
     }
 }
 
+/// What the quantities of all families are.
+pub(super) fn descriptions() -> Vec<(&'static str, &'static str)> {
+    FAMILIES.iter().copied().flatten().map(|measure| (measure.name, measure.about)).collect()
+}
+
 /// A rule file as it is written: a table per language, a key per rule.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,6 +124,7 @@ impl Catalogue for Quantities {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::Limit;
 
     fn document(language: Language, text: &str) -> Document {
         Document {
@@ -144,9 +150,9 @@ mod tests {
         };
         check("abcd", Verdict::Keep);
         check("abcdef", Verdict::Keep);
-        check("aaa", drop("n_chars", 3.0, 4.0));
-        check("abcdefg", drop("n_chars", 7.0, 6.0));
-        check("aaaab", drop("distinct_chars", 2.0, 3.0));
+        check("aaa", drop("n_chars", 3.0, Limit::Min(4.0)));
+        check("abcdefg", drop("n_chars", 7.0, Limit::Max(6.0)));
+        check("aaaab", drop("distinct_chars", 2.0, Limit::Min(3.0)));
         assert_eq!(rules.judge(&document(Language::Zh, "")), Verdict::Keep);
     }
 

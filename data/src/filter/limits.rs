@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// Limits on one quantity.
 ///
@@ -22,14 +22,47 @@ pub struct Limits {
 
 impl Limits {
     /// The limit that a value crosses, if any.
-    pub fn crossed(&self, value: f64) -> Option<f64> {
-        let too_small = |&limit: &f64| value < limit;
-        let too_large = |&limit: &f64| value > limit;
-        self.min
-            .filter(too_small)
-            .or(self.above.filter(|limit| value <= *limit))
-            .or(self.max.filter(too_large))
-            .or(self.below.filter(|limit| value >= *limit))
+    pub fn crossed(&self, value: f64) -> Option<Limit> {
+        let min = self.min.filter(|limit| value < *limit).map(Limit::Min);
+        let above = self.above.filter(|limit| value <= *limit).map(Limit::Above);
+        let max = self.max.filter(|limit| value > *limit).map(Limit::Max);
+        let below = self.below.filter(|limit| value >= *limit).map(Limit::Below);
+        min.or(above).or(max).or(below)
+    }
+}
+
+/// One limit with its direction, spelled as in rule files.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Limit {
+    /// Smallest value kept.
+    Min(f64),
+    /// Largest value kept.
+    Max(f64),
+    /// Only values above this are kept.
+    Above(f64),
+    /// Only values below this are kept.
+    Below(f64),
+}
+
+impl Limit {
+    /// The number, without its direction.
+    pub fn value(self) -> f64 {
+        match self {
+            Self::Min(value) | Self::Max(value) | Self::Above(value) | Self::Below(value) => value,
+        }
+    }
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let direction = match self {
+            Self::Min(_) => "at least",
+            Self::Max(_) => "at most",
+            Self::Above(_) => "above",
+            Self::Below(_) => "below",
+        };
+        write!(f, "{direction} {}", self.value())
     }
 }
 
@@ -85,13 +118,13 @@ mod tests {
     fn limits_keep_or_drop_their_own_value() {
         let check = |limits: Limits, value, crossed| assert_eq!(limits.crossed(value), crossed);
         let both = Limits { min: Some(3.0), max: Some(10.0), ..Limits::default() };
-        check(both, 2.9, Some(3.0));
+        check(both, 2.9, Some(Limit::Min(3.0)));
         check(both, 3.0, None);
         check(both, 10.0, None);
-        check(both, 10.1, Some(10.0));
+        check(both, 10.1, Some(Limit::Max(10.0)));
         let open = Limits { above: Some(1.0), below: Some(2.0), ..Limits::default() };
-        check(open, 1.0, Some(1.0));
+        check(open, 1.0, Some(Limit::Above(1.0)));
         check(open, 1.5, None);
-        check(open, 2.0, Some(2.0));
+        check(open, 2.0, Some(Limit::Below(2.0)));
     }
 }

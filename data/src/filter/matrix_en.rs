@@ -20,7 +20,7 @@ use serde::Deserialize;
 use self::assets::{Assets, Wanted};
 use self::measured::Measured;
 use super::{
-    Limits, Mode, Verdict,
+    Limit, Limits, Mode, Verdict,
     limits::{Catalogue, RuleIndex},
 };
 use crate::{Result, toml_file, write::Value};
@@ -54,7 +54,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// What fails a rule with these limits: what was measured or raised, and the limit.
-    pub(super) fn failure(self, limits: Limits) -> Option<(Value, Option<f64>)> {
+    pub(super) fn failure(self, limits: Limits) -> Option<(Value, Option<Limit>)> {
         match self {
             Self::Number(value) => {
                 let threshold = limits.crossed(value)?;
@@ -281,6 +281,13 @@ impl MatrixEn {
         Ok(Self { rules, mode: mode.unwrap_or(file.mode), assets })
     }
 
+    /// What the rules measure in the mode in use.
+    pub(super) fn descriptions(&self) -> Vec<(&'static str, &'static str)> {
+        let corrected = |rule: &Rule| rule.corrected.filter(|_| self.mode == Mode::Corrected);
+        let rules = self.rules.iter();
+        rules.map(|(rule, _)| (rule.name, corrected(rule).unwrap_or(rule.about))).collect()
+    }
+
     /// The first rule that fails, if any.
     pub(super) fn judge(&self, text: &str) -> Verdict {
         let mut measured = Measured::new(text, self.mode, &self.assets);
@@ -316,7 +323,7 @@ mod tests {
         let found = match rules.judge(text) {
             Verdict::Keep => None,
             Verdict::Drop { rule, value: Value::Number(value), threshold } => {
-                Some((rule, value, threshold.unwrap()))
+                Some((rule, value, threshold.unwrap().value()))
             }
             verdict => panic!("{verdict:?}"),
         };

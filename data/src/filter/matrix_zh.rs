@@ -236,6 +236,13 @@ impl MatrixZh {
         Ok(Self { rules, repetition, mode, corrections, assets })
     }
 
+    /// What the rules measure in the mode in use.
+    pub(super) fn descriptions(&self) -> Vec<(&'static str, &'static str)> {
+        let corrected = |rule: &Rule| rule.corrected.filter(|_| self.mode == Mode::Corrected);
+        let rules = self.rules.iter();
+        rules.map(|(rule, _)| (rule.name, corrected(rule).unwrap_or(rule.about))).collect()
+    }
+
     /// The first rule that fails, or the text as rewritten. None stands for a text or an address that is not there
     /// or is no string.
     pub fn judge(&self, text: Option<&str>, url: Option<&str>) -> Verdict {
@@ -310,7 +317,7 @@ mod tests {
         let found = match rules(mode).judge(Some(text), None) {
             Verdict::Keep | Verdict::Rewrite(_) => None,
             Verdict::Drop { rule, value: Value::Number(value), threshold } => {
-                Some((rule, value, threshold.unwrap()))
+                Some((rule, value, threshold.unwrap().value()))
             }
             verdict => panic!("{verdict:?}"),
         };

@@ -16,7 +16,7 @@ use std::{path::Path, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use self::basic::Basic;
-pub use self::limits::Limits;
+pub use self::limits::{Limit, Limits};
 use self::{matrix_en::MatrixEn, matrix_zh::MatrixZh, redpajama::RedPajama};
 use crate::{Document, Error, Result, toml_file, write::Value};
 
@@ -34,7 +34,7 @@ pub enum Verdict {
         /// What was measured or found, or why nothing could be measured.
         value: Value,
         /// The limit that was crossed, if there was one.
-        threshold: Option<f64>,
+        threshold: Option<Limit>,
     },
 }
 
@@ -47,6 +47,16 @@ pub enum Mode {
     Faithful,
     /// As it was meant.
     Corrected,
+}
+
+impl Mode {
+    /// The name in files and flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Faithful => "faithful",
+            Self::Corrected => "corrected",
+        }
+    }
 }
 
 /// Where a rule set comes from.
@@ -65,6 +75,7 @@ pub struct RuleSource<'a> {
 #[derive(Clone, Debug)]
 pub struct RuleSet {
     rules: Rules,
+    settings: serde_json::Value,
 }
 
 #[derive(Clone, Debug)]
@@ -88,24 +99,27 @@ enum Measures {
     RedPajama,
 }
 
-/// The key by which the kind of a rule file is told; the kind knows the others.
+/// The keys by which the kind of a rule file is told; the kind knows the others.
 #[derive(Deserialize)]
 struct Kind {
     #[serde(default)]
     measures: Measures,
+    #[serde(default)]
+    mode: Mode,
 }
 
 impl RuleSet {
     /// No rule at all.
     pub fn none() -> Self {
-        Self { rules: Rules::None }
+        Self { rules: Rules::None, settings: serde_json::json!({ "name": "none" }) }
     }
 
     /// The rules that ask for nothing but the text.
     ///
     /// A handful after Gopher, C4 and RedPajama-V2 as MAP-Neo's filters use them, in the form that was meant.
     pub fn basic() -> Self {
-        Self::parse(basic::RULES, Path::new("basic.toml"), RuleSource::default())
+        let source = RuleSource { name: "basic", ..RuleSource::default() };
+        Self::parse(basic::RULES, Path::new("basic.toml"), source)
             .expect("the file is part of the program and tested")
     }
 
@@ -132,7 +146,7 @@ impl RuleSet {
     }
 
     fn parse(text: &str, path: &Path, source: RuleSource<'_>) -> Result<Self> {
-        let (kind, _) = toml_file::parse::<Kind>(path, text, &[])?;
+        let (kind, file) = toml_file::parse::<Kind>(path, text, &[])?;
         let is_matrix = matches!(kind.measures, Measures::MatrixEn | Measures::MatrixZh);
         if source.mode.is_some() && !is_matrix {
             let problem = format!("`{}` has no modes, expected no `--mode`", source.name);
@@ -150,7 +164,23 @@ impl RuleSet {
                 Rules::RedPajama(Arc::new(RedPajama::parse(text, path, source.assets)?))
             }
         };
-        Ok(Self { rules })
+        let mode = is_matrix.then(|| source.mode.unwrap_or(kind.mode));
+        Ok(Self { rules, settings: settings(source, mode, &file) })
+    }
+
+    /// Everything that verdicts depend on: the rule file's name and keys, with the mode and the assets in use.
+    pub fn settings(&self) -> &serde_json::Value {
+        &self.settings
+    }
+
+    /// What the rules measure, by their names, where it is put into words.
+    pub fn descriptions(&self) -> Vec<(&'static str, &'static str)> {
+        match &self.rules {
+            Rules::None | Rules::RedPajama(_) => Vec::new(),
+            Rules::Basic(_) => basic::descriptions(),
+            Rules::MatrixEn(rules) => rules.descriptions(),
+            Rules::MatrixZh(rules) => rules.descriptions(),
+        }
     }
 
     /// Measures a document as far as needed and applies the rules.
@@ -175,4 +205,19 @@ impl RuleSet {
             Rules::RedPajama(rules) => rules.measure(document),
         }
     }
+}
+
+/// The keys of a rule file after its name, as [`RuleSet::settings`] gives them.
+fn settings(source: RuleSource<'_>, mode: Option<Mode>, file: &toml::Table) -> serde_json::Value {
+    let mut settings = serde_json::json!({ "name": source.name });
+    for (key, value) in file {
+        settings[key] = serde_json::json!(value);
+    }
+    if let Some(mode) = mode {
+        settings["mode"] = mode.name().into();
+    }
+    if let Some(assets) = source.assets {
+        settings["assets"] = assets.to_string_lossy().into();
+    }
+    settings
 }

@@ -265,8 +265,11 @@ impl<'a> Record<'a> {
 
 #[cfg(test)]
 mod tests {
+    use Limit::{Above, Below, Max, Min};
+
     use super::*;
     use crate::Language;
+    use crate::filter::Limit;
 
     /// The rules that ask for no asset.
     fn rules() -> RedPajama {
@@ -338,7 +341,13 @@ mod tests {
         })
     }
 
-    fn check(name: &str, value: Json, rule: &'static str, expected: Value, threshold: Option<f64>) {
+    fn check(
+        name: &str,
+        value: Json,
+        rule: &'static str,
+        expected: Value,
+        threshold: Option<Limit>,
+    ) {
         let mut signals = good();
         signals.insert(name.to_owned(), serde_json::json!([[0, 9, value]]));
         let verdict = judge(Json::Object(signals), "A text.");
@@ -361,26 +370,26 @@ mod tests {
     fn each_limit_drops_on_its_side() {
         let number = |value| (serde_json::json!(value), Value::Number(value));
         for (name, value, rule, threshold) in [
-            ("rps_doc_mean_word_length", 2.9, "R1", 3.0),
-            ("rps_doc_mean_word_length", 10.5, "R1", 10.0),
-            ("rps_doc_frac_lines_end_with_ellipsis", 0.2, "R2", 0.2),
-            ("rps_doc_frac_no_alph_words", 0.4, "R4", 0.4),
-            ("rps_doc_stop_word_fraction", 0.05, "R5", 0.06),
-            ("rps_doc_symbol_to_word_ratio", 0.5, "R7", 0.5),
-            ("rps_doc_word_count", 49.0, "R8", 50.0),
-            ("ccnet_bucket", 1.0, "R9", 0.9),
-            ("ccnet_language_score", 0.79, "R10", 0.8),
-            ("ccnet_length", 999.0, "R11", 1000.0),
-            ("ccnet_nlines", 9.0, "R12", 10.0),
-            ("ccnet_perplexity", 487.5, "R13", 487.5),
-            ("rps_doc_num_sentences", 7501.0, "R16", 7500.0),
-            ("rps_doc_books_importance", -25000.0, "R17", -25000.0),
-            ("rps_doc_openwebtext_importance", -1001.0, "R18", -1000.0),
-            ("rps_doc_ml_wikiref_score", 0.02, "R19", 0.025),
-            ("rps_doc_frac_unique_words", 0.81, "R21", 0.8),
-            ("rps_doc_unigram_entropy", 6.5, "R22", 6.0),
-            ("rps_doc_frac_chars_dupe_10grams", 0.11, "R31", 0.1),
-            ("rps_doc_ut1_blacklist", 1.0, "R32", 0.0),
+            ("rps_doc_mean_word_length", 2.9, "R1", Min(3.0)),
+            ("rps_doc_mean_word_length", 10.5, "R1", Max(10.0)),
+            ("rps_doc_frac_lines_end_with_ellipsis", 0.2, "R2", Below(0.2)),
+            ("rps_doc_frac_no_alph_words", 0.4, "R4", Below(0.4)),
+            ("rps_doc_stop_word_fraction", 0.05, "R5", Min(0.06)),
+            ("rps_doc_symbol_to_word_ratio", 0.5, "R7", Below(0.5)),
+            ("rps_doc_word_count", 49.0, "R8", Min(50.0)),
+            ("ccnet_bucket", 1.0, "R9", Max(0.9)),
+            ("ccnet_language_score", 0.79, "R10", Min(0.8)),
+            ("ccnet_length", 999.0, "R11", Min(1000.0)),
+            ("ccnet_nlines", 9.0, "R12", Min(10.0)),
+            ("ccnet_perplexity", 487.5, "R13", Below(487.5)),
+            ("rps_doc_num_sentences", 7501.0, "R16", Max(7500.0)),
+            ("rps_doc_books_importance", -25000.0, "R17", Above(-25000.0)),
+            ("rps_doc_openwebtext_importance", -1001.0, "R18", Min(-1000.0)),
+            ("rps_doc_ml_wikiref_score", 0.02, "R19", Min(0.025)),
+            ("rps_doc_frac_unique_words", 0.81, "R21", Max(0.8)),
+            ("rps_doc_unigram_entropy", 6.5, "R22", Max(6.0)),
+            ("rps_doc_frac_chars_dupe_10grams", 0.11, "R31", Max(0.1)),
+            ("rps_doc_ut1_blacklist", 1.0, "R32", Max(0.0)),
         ] {
             let (json, expected) = number(value);
             check(name, json, rule, expected, Some(threshold));
@@ -408,11 +417,11 @@ mod tests {
             value: Value::Number(value),
             threshold: Some(limit),
         };
-        assert_eq!(judge(Json::Object(good()), "no marks"), drop("R38", 0.0, 0.0));
+        assert_eq!(judge(Json::Object(good()), "no marks"), drop("R38", 0.0, Above(0.0)));
         // 30 + 15 - 10 of 400, then 60 + 30 - 20.
         assert_eq!(judge(Json::Object(good()), &format!("{}.", "…".repeat(30))), Verdict::Keep);
         let long = format!("{}.", "…".repeat(60));
-        assert_eq!(judge(Json::Object(good()), &long), drop("R37", 70.0 / 400.0, 0.1));
+        assert_eq!(judge(Json::Object(good()), &long), drop("R37", 70.0 / 400.0, Max(0.1)));
         assert_eq!(judge(Json::Object(good()), &"# ".repeat(99)), Verdict::Keep);
     }
 
@@ -442,7 +451,8 @@ mod tests {
             meta: Map::new(),
         };
         // Tokens: the, cannotbe, it, 's.
-        let dropped = Verdict::Drop { rule: "R6", value: Value::Number(1.0), threshold: Some(2.0) };
+        let dropped =
+            Verdict::Drop { rule: "R6", value: Value::Number(1.0), threshold: Some(Min(2.0)) };
         assert_eq!(rules.judge(&document), dropped);
         document.text = "The, cannot be".into();
         assert_eq!(rules.judge(&document), Verdict::Keep);

@@ -1,22 +1,35 @@
 //! The books of a run: what came into every stage, what was kept, what was dropped and by which rule.
+//!
+//! [`StageAccount`] counts one stage and keeps a few documents to look at; accounts of shards add up, and its size
+//! does not grow with the input. `account.json` is all that `neo data report` needs.
+
+mod lengths;
+mod sample;
+mod stage;
+mod tally;
 
 use std::{
     collections::BTreeMap,
-    ops::AddAssign,
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+pub use self::{
+    lengths::Lengths,
+    sample::{Reason, Reservoir, SAMPLE_CHARS, SAMPLE_DOCUMENTS, Sample},
+    stage::StageAccount,
+    tally::{KeptAndDropped, Rewritten, Tally, TokenTally},
+};
 use crate::{
-    Document, Language, Result,
+    Language, Result,
     corpus::{CorpusManifest, Split},
     read::Limits,
     write::write_file,
 };
 
 /// What became of the documents of every source.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     /// Name of the recipe.
     pub recipe: String,
@@ -25,7 +38,7 @@ pub struct Account {
 }
 
 /// What became of the documents of one source.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceAccount {
     /// Name of the source.
     pub name: String,
@@ -40,82 +53,6 @@ pub struct SourceAccount {
     pub train: TokenTally,
     /// Kept documents that are held out.
     pub held_out: TokenTally,
-}
-
-/// In and out of one stage: `input` = `kept` + `dropped`, and `dropped` is the sum over `rules`. Only a stage that
-/// rewrites texts (`filter`, by rules that say so) may keep other bytes and characters than came in.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct StageAccount {
-    /// Name of the stage.
-    pub stage: &'static str,
-    /// What came in.
-    pub input: Tally,
-    /// What went on.
-    pub kept: Tally,
-    /// What did not.
-    pub dropped: Tally,
-    /// The dropped by rule.
-    pub rules: BTreeMap<String, Tally>,
-}
-
-/// An amount of text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
-    /// Number of documents; of records in the stage `read`.
-    pub documents: u64,
-    /// UTF-8 bytes; of bad records the bytes of the record.
-    pub bytes: u64,
-    /// Unicode code points; 0 for bad records.
-    pub chars: u64,
-}
-
-/// An amount of tokenized text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct TokenTally {
-    /// Number of documents.
-    pub documents: u64,
-    /// UTF-8 bytes.
-    pub bytes: u64,
-    /// Tokens, the end of each document included.
-    pub tokens: u64,
-}
-
-impl Tally {
-    /// One document.
-    pub fn of(document: &Document) -> Self {
-        Self { documents: 1, bytes: document.text.len() as u64, chars: document.n_chars() }
-    }
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.documents += other.documents;
-        self.bytes += other.bytes;
-        self.chars += other.chars;
-    }
-}
-
-impl StageAccount {
-    /// An empty account of a stage.
-    pub(super) fn new(stage: &'static str) -> Self {
-        Self { stage, ..Self::default() }
-    }
-
-    pub(super) fn keep(&mut self, tally: Tally) {
-        self.rewrite(tally, tally);
-    }
-
-    /// Keeps a document in another form than it came in.
-    pub(super) fn rewrite(&mut self, before: Tally, after: Tally) {
-        self.input += before;
-        self.kept += after;
-    }
-
-    pub(super) fn drop(&mut self, rule: &str, tally: Tally) {
-        self.input += tally;
-        self.dropped += tally;
-        *self.rules.entry(rule.to_owned()).or_default() += tally;
-    }
 }
 
 impl SourceAccount {

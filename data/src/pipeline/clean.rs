@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Dedup, Event, SourceAccount, StageAccount, Tally};
+use super::{Dedup, Event, Reason, SourceAccount, StageAccount, Tally};
 use crate::{
     Document, Result,
     dedup::words::{Key, Seen},
-    filter::{RuleSet, Verdict},
+    filter::{Limit, RuleSet, Verdict},
     read::{BadRecord, Reader, Record, Source, split::split},
     write::{Dropped, FileFormat, Value, Writer},
 };
 
 /// Documents judged at a time.
-pub(super) const BATCH_DOCUMENTS: usize = 512;
+const BATCH_DOCUMENTS: usize = 512;
 /// Text bytes after which a batch is judged before it is full.
-pub(super) const BATCH_BYTES: usize = 16 << 20;
+const BATCH_BYTES: usize = 16 << 20;
 /// Characters of a dropped document that are kept for its reader.
 const SAMPLE_CHARS: usize = 200;
 
@@ -61,7 +61,7 @@ impl Cleaner {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<SourceAccount> {
         let mut reader = Reader::open(source)?;
-        let mut stages = Stages::new();
+        let mut stages = Stages::new(source, &self.settings);
         let mut at_end = false;
         while !at_end {
             let batch = self.read_batch(&mut reader, source, &mut stages.read)?;
@@ -109,9 +109,12 @@ impl Cleaner {
         while batch.len() < BATCH_DOCUMENTS && bytes < BATCH_BYTES {
             match reader.next().transpose()? {
                 None => break,
-                Some(Record::Bad(bad)) => self.drop_bad(&bad, account)?,
+                Some(Record::Bad(bad)) => {
+                    account.drop_bad(&bad, source);
+                    self.dropped.push(&row_of_bad(&bad))?;
+                }
                 Some(Record::Document(document)) => {
-                    account.keep(Tally::of(&document));
+                    account.keep(&document, Tally::of(&document));
                     bytes += document.text.len();
                     match source.split_chars {
                         Some(max_chars) => batch.extend(split(document, max_chars)),
@@ -121,10 +124,6 @@ impl Cleaner {
             }
         }
         Ok(batch)
-    }
-
-    fn drop_bad(&mut self, bad: &BadRecord, account: &mut StageAccount) -> Result<()> {
-        self.dropped.push(&row_of_bad(bad, account))
     }
 
     /// Applies rules and deduplication; returns what is kept, in order.
@@ -148,67 +147,76 @@ impl Cleaner {
         for (mut document, (before, verdict, key)) in batch.into_iter().zip(measured) {
             let tally = match verdict {
                 Verdict::Drop { rule, value, threshold } => {
-                    stages.filter.drop(rule, before);
-                    self.drop_document(&document, "filter", rule, value, threshold)?;
+                    let reason = Reason { rule, value, limit: threshold };
+                    self.leave_out(&document, before, &reason, &mut stages.filter)?;
                     continue;
                 }
                 Verdict::Rewrite(text) => {
                     document.text = text;
-                    Tally::of(&document)
+                    let after = Tally::of(&document);
+                    stages.filter.rewrite(&document, before, after);
+                    after
                 }
-                Verdict::Keep => before,
+                Verdict::Keep => {
+                    stages.filter.keep(&document, before);
+                    before
+                }
             };
-            stages.filter.rewrite(before, tally);
             let first = key.and_then(|key| self.seen.insert(key, &document.id).map(str::to_owned));
             if let Some(first) = first {
-                stages.exact.drop("copy_of", tally);
-                self.drop_document(&document, "exact", "copy_of", Value::Text(first), None)?;
+                let reason = Reason { rule: "copy_of", value: Value::Text(first), limit: None };
+                self.leave_out(&document, tally, &reason, &mut stages.exact)?;
                 continue;
             }
-            stages.exact.keep(tally);
+            stages.exact.keep(&document, tally);
             kept.push(document);
         }
         Ok(kept)
     }
 
-    fn drop_document(
+    fn leave_out(
         &mut self,
         document: &Document,
-        stage: &str,
-        rule: &str,
-        value: Value,
-        threshold: Option<f64>,
+        tally: Tally,
+        reason: &Reason<'_>,
+        account: &mut StageAccount,
     ) -> Result<()> {
-        self.dropped.push(&row(document, stage, rule, value, threshold))
+        account.drop(document, tally, reason);
+        self.dropped.push(&row(document, &account.stage, reason))
     }
 }
 
+/// The next records, until there are enough to work on; none at the end.
+pub(super) fn read_records(reader: &mut Reader) -> Result<Vec<Record>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while batch.len() < BATCH_DOCUMENTS && bytes < BATCH_BYTES {
+        let Some(record) = reader.next().transpose()? else { break };
+        if let Record::Document(document) = &record {
+            bytes += document.text.len();
+        }
+        batch.push(record);
+    }
+    Ok(batch)
+}
+
 /// How a dropped document is written down.
-pub(super) fn row(
-    document: &Document,
-    stage: &str,
-    rule: &str,
-    value: Value,
-    threshold: Option<f64>,
-) -> Dropped {
+pub(super) fn row(document: &Document, stage: &str, reason: &Reason<'_>) -> Dropped {
     Dropped {
         id: document.id.clone(),
         stage: stage.to_owned(),
-        rule: rule.to_owned(),
-        value,
-        threshold,
+        rule: reason.rule.to_owned(),
+        value: reason.value.clone(),
+        threshold: reason.limit.map(Limit::value),
         sample: document.text.chars().take(SAMPLE_CHARS).collect(),
     }
 }
 
-/// How a record that is no document is written down; it is entered in the account too.
-pub(super) fn row_of_bad(bad: &BadRecord, account: &mut StageAccount) -> Dropped {
-    let rule = bad.reason.name();
-    account.drop(rule, Tally { documents: 1, bytes: bad.bytes, chars: 0 });
+/// How a record that is no document is written down.
+pub(super) fn row_of_bad(bad: &BadRecord) -> Dropped {
     Dropped {
         id: bad.place.clone(),
-        stage: account.stage.to_owned(),
-        rule: rule.to_owned(),
+        stage: "read".to_owned(),
+        rule: bad.reason.name().to_owned(),
         value: Value::Text(bad.detail.clone()),
         threshold: None,
         sample: String::new(),
@@ -223,11 +231,11 @@ struct Stages {
 }
 
 impl Stages {
-    fn new() -> Self {
+    fn new(source: &Source, settings: &CleanSettings) -> Self {
         Self {
-            read: StageAccount::new("read"),
-            filter: StageAccount::new("filter"),
-            exact: StageAccount::new("exact"),
+            read: StageAccount::new("read", serde_json::json!(source)),
+            filter: StageAccount::new("filter", settings.rules.settings().clone()),
+            exact: StageAccount::new("exact", serde_json::json!({ "dedup": settings.dedup })),
         }
     }
 }

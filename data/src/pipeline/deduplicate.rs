@@ -13,10 +13,11 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{Event, SourceAccount, StageAccount, Tally, clean};
+use super::{Event, Reason, SourceAccount, StageAccount, Tally, clean};
 use crate::{
     Document, Error, Result,
     dedup::{Finder, Index, MIN_CHARS, Method, Outcome, Sieve, Verdicts},
+    filter::Limit,
     read::{Reader, Record, Source},
     write::{Dropped, FileFormat, Value, Writer},
 };
@@ -92,7 +93,7 @@ fn for_each_batch(
     let mut reader = Reader::open(source)?;
     let mut n_documents = 0;
     loop {
-        let batch = read_batch(&mut reader)?;
+        let batch = clean::read_records(&mut reader)?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -116,11 +117,11 @@ fn apply(
     format: FileFormat,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<SourceAccount> {
-    let mut output = Output::create(method, out, format)?;
+    let mut output = Output::create(method, source, out, format)?;
     let mut reader = Reader::open(source)?;
     let mut number = verdicts.n_known();
     loop {
-        let batch = read_batch(&mut reader)?;
+        let batch = clean::read_records(&mut reader)?;
         if batch.is_empty() {
             break;
         }
@@ -140,7 +141,7 @@ fn apply(
     if method.compares_documents() && verdicts.ids().len() != number as usize {
         return Err(changed(source));
     }
-    output.finish(source, &reader)
+    output.finish(&reader)
 }
 
 /// What becomes of a document; `None` when it is not the one that had this number before.
@@ -156,19 +157,6 @@ fn outcome(
     let is_known = (number as usize) < verdicts.ids().len();
     let is_same = is_known && verdicts.ids().get(number) == document.id;
     is_same.then(|| method.apply(&document.text, verdicts.of(number)))
-}
-
-/// The next records, until there are enough to work on; none at the end.
-fn read_batch(reader: &mut Reader) -> Result<Vec<Record>> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    while batch.len() < clean::BATCH_DOCUMENTS && bytes < clean::BATCH_BYTES {
-        let Some(record) = reader.next().transpose()? else { break };
-        if let Record::Document(document) = &record {
-            bytes += document.text.len();
-        }
-        batch.push(record);
-    }
-    Ok(batch)
 }
 
 fn changed(source: &Source) -> Error {
@@ -188,7 +176,8 @@ fn report(
 }
 
 /// The files and the account of the last pass.
-struct Output {
+struct Output<'a> {
+    source: &'a Source,
     part: &'static str,
     kept: Writer<Document>,
     dropped: Writer<Dropped>,
@@ -197,15 +186,21 @@ struct Output {
     stage: StageAccount,
 }
 
-impl Output {
-    fn create(method: &dyn Method, out: &Path, format: FileFormat) -> Result<Self> {
+impl<'a> Output<'a> {
+    fn create(
+        method: &dyn Method,
+        source: &'a Source,
+        out: &Path,
+        format: FileFormat,
+    ) -> Result<Self> {
         Ok(Self {
+            source,
             part: method.part(),
             kept: Writer::create(out, "kept", format)?,
             dropped: Writer::create(out, "dropped", format)?,
             changed: Writer::create(out, "changed", format)?,
-            read: StageAccount::new("read"),
-            stage: StageAccount::new(method.name()),
+            read: StageAccount::new("read", serde_json::json!(source)),
+            stage: StageAccount::new(method.name(), method.settings()),
         })
     }
 
@@ -215,11 +210,12 @@ impl Output {
         for record in batch {
             match record {
                 Record::Document(document) => {
-                    self.read.keep(Tally::of(&document));
+                    self.read.keep(&document, Tally::of(&document));
                     documents.push(document);
                 }
                 Record::Bad(bad) => {
-                    self.dropped.push(&clean::row_of_bad(&bad, &mut self.read))?;
+                    self.read.drop_bad(&bad, self.source);
+                    self.dropped.push(&clean::row_of_bad(&bad))?;
                 }
             }
         }
@@ -232,44 +228,42 @@ impl Output {
         outcome: Outcome,
         verdicts: &Verdicts,
     ) -> Result<()> {
-        let before = Tally::of(&document);
-        let stage = self.stage.stage;
         match outcome {
             Outcome::Keep => {
-                self.stage.keep(before);
+                self.stage.keep(&document, Tally::of(&document));
                 self.kept.push(&document)
             }
             Outcome::Cut { text, n_parts } => {
                 let value = Value::Number(n_parts as f64);
-                let part = self.part;
-                self.changed.push(&clean::row(&document, stage, part, value, None))?;
-                document.text = text;
-                let after = Tally::of(&document);
-                self.stage.keep(after);
-                let (bytes, chars) = (before.bytes - after.bytes, before.chars - after.chars);
-                self.stage.drop(part, Tally { documents: 0, bytes, chars });
+                let reason = Reason { rule: self.part, value, limit: None };
+                self.changed.push(&clean::row(&document, &self.stage.stage, &reason))?;
+                let original = std::mem::replace(&mut document.text, text);
+                self.stage.cut(&document, &original, &reason);
                 self.kept.push(&document)
             }
             Outcome::CopyOf(first) => {
                 let value = Value::Text(verdicts.ids().get(first).to_owned());
-                self.stage.drop("copy_of", before);
-                self.dropped.push(&clean::row(&document, stage, "copy_of", value, None))
+                self.leave_out(&document, &Reason { rule: "copy_of", value, limit: None })
             }
             Outcome::TooShort(n_chars) => {
-                let (value, least) = (Value::Number(n_chars as f64), Some(MIN_CHARS as f64));
-                self.stage.drop("n_chars", before);
-                self.dropped.push(&clean::row(&document, stage, "n_chars", value, least))
+                let (value, least) = (Value::Number(n_chars as f64), Limit::Min(MIN_CHARS as f64));
+                self.leave_out(&document, &Reason { rule: "n_chars", value, limit: Some(least) })
             }
         }
     }
 
-    fn finish(self, source: &Source, reader: &Reader) -> Result<SourceAccount> {
+    fn leave_out(&mut self, document: &Document, reason: &Reason<'_>) -> Result<()> {
+        self.stage.drop(document, Tally::of(document), reason);
+        self.dropped.push(&clean::row(document, &self.stage.stage, reason))
+    }
+
+    fn finish(self, reader: &Reader) -> Result<SourceAccount> {
         self.kept.finish()?;
         self.dropped.finish()?;
         self.changed.finish()?;
         Ok(SourceAccount {
-            name: source.name.clone(),
-            language: source.language,
+            name: self.source.name.clone(),
+            language: self.source.language,
             unread: reader.limits(),
             stages: vec![self.read, self.stage],
             train: Default::default(),
@@ -353,7 +347,7 @@ mod tests {
             let (kept, account) = run(method.as_ref(), &records(), 1);
             let [read, stage] = &account.stages[..] else { panic!("two stages") };
             assert_eq!((read.input.documents, read.dropped.documents), (51, 1));
-            assert_eq!((read.kept, stage.stage), (stage.input, method.name()));
+            assert_eq!((read.kept, stage.stage.as_str()), (stage.input, method.name()));
             let (mut out, mut by_rule) = (stage.kept, Tally::default());
             out += stage.dropped;
             stage.rules.values().for_each(|&tally| by_rule += tally);
@@ -374,7 +368,11 @@ mod tests {
             for (records, n_files) in [(&records(), 5), (&turned, 1), (&turned, 3)] {
                 let (again, account_again) = run(method.as_ref(), records, n_files);
                 assert_eq!(again, kept, "{}", method.name());
-                assert_eq!(account_again, account);
+                let [read, stage] = &account.stages[..] else { panic!("two stages") };
+                let [read_again, stage_again] = &account_again.stages[..] else { panic!("two") };
+                assert_eq!(stage_again, stage);
+                assert_eq!((read_again.kept, read_again.dropped), (read.kept, read.dropped));
+                assert_eq!(read_again.kept_samples, read.kept_samples);
             }
         }
     }

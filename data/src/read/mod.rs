@@ -23,6 +23,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::inputs::InputFile;
+pub(crate) use self::stream::for_each_line;
 use crate::{Document, Error, Language, Result};
 
 /// Longest record in bytes: a line of JSON, a paragraph, a whole text file. Longer ones are bad records, so a
@@ -236,7 +237,8 @@ pub struct Reader {
 }
 
 /// What the byte limits of a source left unread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Whether `max_bytes` ended the reading.
     pub max_bytes_reached: bool,

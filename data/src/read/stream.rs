@@ -25,6 +25,26 @@ pub(super) struct Lines {
     line: u64,
 }
 
+/// Calls a function for every line of a file, with its number counted from 1.
+///
+/// # Errors
+/// The file cannot be read, a line is longer than a record may be, or the function fails.
+pub(crate) fn for_each_line(
+    path: &Path,
+    mut handle: impl FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut lines = Lines::open(path, Arc::default())?;
+    let mut buffer = Vec::new();
+    while let Some(line) = lines.next(&mut buffer)? {
+        let Line::Whole(line) = line else {
+            let problem = format!("line {} is longer than {MAX_RECORD_BYTES} bytes", lines.line());
+            return Err(Error::Malformed { path: path.to_owned(), problem });
+        };
+        handle(lines.line, line)?;
+    }
+    Ok(())
+}
+
 /// One line without its end, or the size of one that was too long.
 pub(super) enum Line<'a> {
     Whole(&'a [u8]),

@@ -6,6 +6,7 @@ use anyhow::Result;
 use neo_data::{
     Language,
     corpus::{CorpusManifest, Split},
+    decontaminate::Report,
     pipeline::{Account, Tally},
     read::{Reader, Record, Source},
 };
@@ -28,27 +29,25 @@ pub(super) fn account(account: &Account) -> String {
         "b/token"
     );
     for source in &account.sources {
-        let dropped = |stage: &str| -> u64 {
-            let stages = source.stages.iter().filter(|account| account.stage == stage);
+        let dropped_by = |is_meant: &dyn Fn(&str) -> bool| -> u64 {
+            let stages = source.stages.iter().filter(|account| is_meant(&account.stage));
             stages.map(|account| account.dropped.documents).sum()
         };
-        // The stage after these is deduplication by whatever method.
-        let is_dedup = |stage: &str| !["read", "filter"].contains(&stage);
-        let stages = source.stages.iter().filter(|account| is_dedup(account.stage));
-        let copies: u64 = stages.map(|account| account.dropped.documents).sum();
-        let documents = source.kept().documents + dropped("filter") + copies;
+        let is_judging = |stage: &str| ["filter", "decontaminate"].contains(&stage);
+        // The other stage after reading is deduplication by whatever method.
+        let copies = dropped_by(&|stage| stage != "read" && !is_judging(stage));
+        let dropped = dropped_by(&is_judging);
+        let documents = source.kept().documents + dropped + copies;
         let tokens = source.train.tokens + source.held_out.tokens;
         let bytes_per_token = (source.train.bytes + source.held_out.bytes) as f64 / tokens as f64;
         let share = 100.0 * source.kept().bytes as f64 / source.input().bytes.max(1) as f64;
         // Writing into a String cannot fail.
         let _ = write!(
             text,
-            "{:<14}{:<6}{:>9}{documents:>10}{:>9}{:>9}{:>9}{share:>8.1}",
+            "{:<14}{:<6}{:>9}{documents:>10}{dropped:>9}{copies:>9}{:>9}{share:>8.1}",
             source.name,
             source.language,
             source.input().documents,
-            dropped("filter"),
-            copies,
             source.kept().documents,
         );
         let _ = match tokens {
@@ -102,6 +101,29 @@ pub(super) fn corpus(manifest: &CorpusManifest) -> String {
             text,
             "{:<14}{:<6}{split:<10}{:>10}{:>14}{:>14}{bytes_per_token:>8.2}",
             entry.name, entry.language, entry.documents, entry.tokens, entry.utf8_bytes
+        );
+    }
+    text
+}
+
+/// What was looked for of every benchmark, and in how many documents it was found.
+pub(super) fn contamination(report: &Report) -> String {
+    let mut text = format!(
+        "\n{:<28}{:>8}{:>11}{:>9}{:>8}{:>14}{:>11}\n",
+        "benchmark", "rows", "by n-gram", "by exact", "no key", "found n-gram", "exact"
+    );
+    for benchmark in &report.benchmarks {
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{:<28}{:>8}{:>11}{:>9}{:>8}{:>14}{:>11}",
+            benchmark.name,
+            benchmark.rows,
+            benchmark.rows_by_ngram,
+            benchmark.rows_by_exact,
+            benchmark.rows_without_key,
+            benchmark.documents_by_ngram,
+            benchmark.documents_by_exact
         );
     }
     text

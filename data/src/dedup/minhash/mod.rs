@@ -22,6 +22,8 @@ mod simd;
 
 use std::borrow::Cow;
 
+use serde::Serialize;
+
 pub use self::{fast::FastSigner, original::Signer, permutations::Permutations};
 use super::{Key, Method, Mode, Outcome, Repeat, components::Components};
 use crate::{Document, Language};
@@ -40,7 +42,8 @@ pub const EMPTY: u32 = u32::MAX;
 pub const SEED: u32 = 1;
 
 /// How signatures are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scheme {
     /// As in the original: SHA-1 of every run, arithmetic modulo 2^61 - 1.
     Original,
@@ -49,7 +52,8 @@ pub enum Scheme {
 }
 
 /// What is done to texts before runs are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Normalise {
     /// Nothing to Chinese, all others as English: what the original did to either.
     ByLanguage,
@@ -127,6 +131,11 @@ fn band_key(signature: &[u32], band: usize) -> Key {
 impl Method for MinHash {
     fn name(&self) -> &'static str {
         "minhash"
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        let (scheme, normalise, mode) = (self.scheme, self.normalise, self.mode);
+        serde_json::json!({ "scheme": scheme, "normalise": normalise, "mode": mode })
     }
 
     fn name_with_settings(&self) -> String {
