@@ -5,6 +5,8 @@ mod error;
 pub mod held_out;
 pub mod ngram;
 pub mod perplexity;
+pub mod python;
+pub mod template;
 
 pub use error::Error;
 pub use held_out::HeldOut;
