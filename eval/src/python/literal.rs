@@ -111,7 +111,8 @@ impl Parser<'_> {
         let raw = self.rest.starts_with(['r', 'R']);
         let body = if raw { &self.rest[1..] } else { self.rest };
         let body = body.strip_prefix(['u', 'U']).unwrap_or(body);
-        let quote = ["'''", "\"\"\"", "'", "\""].into_iter().find(|quote| body.starts_with(quote))?;
+        let quote =
+            ["'''", "\"\"\"", "'", "\""].into_iter().find(|quote| body.starts_with(quote))?;
         let mut rest = &body[quote.len()..];
         let mut text = String::new();
         loop {
@@ -157,7 +158,8 @@ fn number(word: &str) -> Option<Value> {
     let plain = word.replace('_', "");
     let plain = plain.strip_prefix('+').unwrap_or(&plain);
     if digits.bytes().all(|b| b.is_ascii_digit() || b == b'_') {
-        let leading_zero = digits.len() > 1 && digits.starts_with('0') && digits.bytes().any(|b| b > b'0');
+        let leading_zero =
+            digits.len() > 1 && digits.starts_with('0') && digits.bytes().any(|b| b > b'0');
         return if leading_zero { None } else { plain.parse::<i64>().ok().map(Value::from) };
     }
     Number::from_f64(plain.parse().ok()?).map(Value::Number)
@@ -208,7 +210,8 @@ mod tests {
 
     #[test]
     fn literals_are_read_as_python_reads_them() {
-        let check = |text, expected: Value| assert_eq!(literal_eval(text), Some(expected), "{text}");
+        let check =
+            |text, expected: Value| assert_eq!(literal_eval(text), Some(expected), "{text}");
         check("[1, 'a', \"b\\n\", 2.5, None, True]", json!([1, "a", "b\n", 2.5, null, true]));
         check("('x',)", json!(["x"]));
         check("(3)", json!(3));

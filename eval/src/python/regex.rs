@@ -118,7 +118,8 @@ fn expand(replacement: &str, captures: &Captures<'_>, out: &mut String) {
             let group = rest[..n_digits].parse().ok().and_then(|i| captures.get(i));
             out.push_str(group.map_or("", |m| m.as_str()));
             rest = &rest[n_digits..];
-        } else if let Some((name, after)) = rest.strip_prefix("g<").and_then(|r| r.split_once('>')) {
+        } else if let Some((name, after)) = rest.strip_prefix("g<").and_then(|r| r.split_once('>'))
+        {
             let group = match name.parse() {
                 Ok(i) => captures.get(i),
                 Err(_) => captures.name(name),
@@ -145,7 +146,8 @@ fn translated(source: &str) -> String {
     let mut out = String::with_capacity(source.len() + 8);
     let mut chars = source.chars().peekable();
     let mut class_start: Option<usize> = None;
-    let multiline = source.starts_with("(?m") || source.starts_with("(?sm") || source.starts_with("(?im");
+    let multiline =
+        source.starts_with("(?m") || source.starts_with("(?sm") || source.starts_with("(?im");
     while let Some(c) = chars.next() {
         match (c, class_start) {
             ('\\', _) => match chars.next() {
@@ -196,8 +198,10 @@ mod tests {
 
     #[test]
     fn findall_yields_groups_as_python_does() {
-        let find = |pattern: &str, text: &str| Pattern::new(pattern).unwrap().find_all(text).unwrap();
-        let texts = |items: &[&str]| items.iter().map(|t| Found::Text((*t).into())).collect::<Vec<_>>();
+        let find =
+            |pattern: &str, text: &str| Pattern::new(pattern).unwrap().find_all(text).unwrap();
+        let texts =
+            |items: &[&str]| items.iter().map(|t| Found::Text((*t).into())).collect::<Vec<_>>();
         assert_eq!(find("a|b", "cab"), texts(&["a", "b"]));
         assert_eq!(find("(a)c?", "acba"), texts(&["a", "a"]));
         let groups = find("(-?[$0-9.,]{2,})|(-?[0-9]+)", "$1,000 or 7");

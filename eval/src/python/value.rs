@@ -26,9 +26,8 @@ pub fn repr(value: &Value) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Object(entries) => {
-            let entry = |(key, value): (&String, &Value)| {
-                format!("{}: {}", string_repr(key), repr(value))
-            };
+            let entry =
+                |(key, value): (&String, &Value)| format!("{}: {}", string_repr(key), repr(value));
             let entries: Vec<String> = entries.iter().map(entry).collect();
             format!("{{{}}}", entries.join(", "))
         }

@@ -30,7 +30,8 @@ pub(super) fn call(
 fn index(list: &Value, args: &[Value]) -> Result<Value, Error> {
     let (wanted,): (&Value,) = from_args(args)?;
     let found = list.try_iter()?.position(|item| item == *wanted);
-    let missing = || Error::new(ErrorKind::InvalidOperation, format!("{wanted} is not in the list"));
+    let missing =
+        || Error::new(ErrorKind::InvalidOperation, format!("{wanted} is not in the list"));
     found.map(Value::from).ok_or_else(missing)
 }
 
@@ -65,7 +66,8 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Valu
 fn find(text: &str, args: &[Value]) -> Result<Value, Error> {
     let (part,): (&str,) = from_args(args)?;
     let at = text.find(part).map(|at| text[..at].chars().count());
-    at.map(Value::from).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "substring not found"))
+    at.map(Value::from)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "substring not found"))
 }
 
 fn partition(text: &str, args: &[Value], last: bool) -> Result<Value, Error> {

@@ -71,7 +71,9 @@ impl Template {
 /// The engine's message with its detail, without the template's invented name.
 fn message(error: &minijinja::Error) -> String {
     match (error.detail(), error.line()) {
-        (Some(detail), Some(line)) if line > 1 => format!("{}: {detail} (line {line})", error.kind()),
+        (Some(detail), Some(line)) if line > 1 => {
+            format!("{}: {detail} (line {line})", error.kind())
+        }
         (Some(detail), _) => format!("{}: {detail}", error.kind()),
         (None, _) => error.kind().to_string(),
     }
@@ -101,7 +103,11 @@ fn printed(value: &Value) -> String {
     }
 }
 
-fn print(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
+fn print(
+    out: &mut Output<'_>,
+    _: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), minijinja::Error> {
     if value.is_undefined() {
         return Err(ErrorKind::UndefinedError.into());
     }
@@ -164,7 +170,8 @@ mod tests {
     #[test]
     fn an_unknown_field_is_named() {
         let problem = render("{{queston}}", json!({"question": 1, "answer": 2})).unwrap_err();
-        let expected = "template `{{queston}}` names the field `queston`; documents have `question`, `answer`";
+        let expected =
+            "template `{{queston}}` names the field `queston`; documents have `question`, `answer`";
         assert_eq!(problem, expected);
         assert!(render("{{a", json!({})).unwrap_err().contains("cannot be read"));
     }
