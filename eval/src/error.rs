@@ -9,6 +9,16 @@ pub enum Error {
     /// The model side failed.
     #[error(transparent)]
     Model(#[from] neo_model::Error),
+    /// A task, its data or what is asked of it is wrong.
+    #[error("task `{task}`: {problem}")]
+    Task {
+        /// Name of the task.
+        task: String,
+        /// What is wrong.
+        problem: String,
+        /// The next step to try.
+        hint: Option<String>,
+    },
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
@@ -20,7 +30,7 @@ impl Error {
         match self {
             Self::Data(source) => source.is_input(),
             Self::Model(source) => source.is_input(),
-            Self::Setting(_) => true,
+            Self::Task { .. } | Self::Setting(_) => true,
         }
     }
 
@@ -29,6 +39,7 @@ impl Error {
         match self {
             Self::Data(source) => source.hint(),
             Self::Model(source) => source.hint(),
+            Self::Task { hint, .. } => hint.clone(),
             Self::Setting(_) => None,
         }
     }

@@ -1,0 +1,124 @@
+//! Answers of a model kept on disk as they come, so that a killed evaluation continues.
+//!
+//! A file of JSON lines: the first names the model, every other one is a key and an answer. A line
+//! that was cut off by the kill is dropped.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::Result;
+use crate::task::source::hex;
+
+/// Answers by the hash of their request.
+#[derive(Debug)]
+pub struct AnswerCache {
+    known: HashMap<String, Value>,
+    file: Option<(PathBuf, fs_err::File)>,
+}
+
+impl AnswerCache {
+    /// A cache that forgets.
+    pub fn in_memory() -> Self {
+        Self { known: HashMap::new(), file: None }
+    }
+
+    /// Opens or begins the file at `path` for the model of this identity; answers of another model
+    /// are dropped.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written.
+    pub fn open(path: &Path, model: &str) -> Result<Self> {
+        let header = json!({ "answers_of": model }).to_string();
+        let text = match fs_err::read(path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(neo_data::Error::io(path)(error).into()),
+        };
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        let mut lines = complete.lines();
+        let is_ours = lines.next() == Some(&header);
+        let mut known = HashMap::new();
+        let mut kept = format!("{header}\n");
+        for line in lines.filter(|_| is_ours) {
+            let Ok(entry) = serde_json::from_str::<(String, Value)>(line) else { continue };
+            kept.push_str(line);
+            kept.push('\n');
+            known.insert(entry.0, entry.1);
+        }
+        fs_err::write(path, kept).map_err(neo_data::Error::io(path))?;
+        let file = fs_err::OpenOptions::new().append(true).open(path);
+        let file = file.map_err(neo_data::Error::io(path))?;
+        Ok(Self { known, file: Some((path.to_owned(), file)) })
+    }
+
+    /// The key of a request.
+    pub fn key(request: &Value) -> String {
+        hex(&Sha256::digest(request.to_string()))
+    }
+
+    /// The answer to a request, if it is known.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.known.get(key)
+    }
+
+    /// Answers known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Keeps an answer.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn put(&mut self, key: &str, answer: &Value) -> Result<()> {
+        if let Some((path, file)) = &mut self.file {
+            let line = format!("{}\n", json!([key, answer]));
+            file.write_all(line.as_bytes()).map_err(neo_data::Error::io(path))?;
+            self.known.insert(key.to_owned(), answer.clone());
+        }
+        Ok(())
+    }
+
+    /// Removes the file: the evaluation is done.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn finish(self) -> Result<()> {
+        match self.file {
+            None => Ok(()),
+            Some((path, _)) => {
+                fs_err::remove_file(&path).map_err(|error| neo_data::Error::io(&path)(error).into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_survive_a_kill_and_a_cut_line_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers");
+        let mut cache = AnswerCache::open(&path, "m").unwrap();
+        cache.put("a", &json!([-1.25, true])).unwrap();
+        cache.put("b", &json!("text\n")).unwrap();
+        drop(cache);
+        let whole = fs_err::read_to_string(&path).unwrap();
+        fs_err::write(&path, &whole[..whole.len() - 3]).unwrap();
+        let cache = AnswerCache::open(&path, "m").unwrap();
+        assert_eq!(cache.get("a"), Some(&json!([-1.25, true])));
+        assert_eq!(cache.get("b"), None);
+        assert!(AnswerCache::open(&path, "other").unwrap().is_empty());
+    }
+}
