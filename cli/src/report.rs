@@ -4,8 +4,10 @@
 //! out. Curves are inline SVG (`report/chart.rs`), the page is `report.html.j2`.
 
 mod chart;
+pub(crate) mod cleaning;
 mod curves;
 mod retention;
+mod svg;
 
 use std::{
     collections::BTreeMap,
@@ -174,9 +176,7 @@ impl Run {
             recipe: self.recipe.as_deref(),
             version: env!("CARGO_PKG_VERSION"),
         };
-        let mut templates = minijinja::Environment::new();
-        templates.add_template(FILE_NAME, include_str!("report.html.j2"))?;
-        Ok(templates.get_template(FILE_NAME)?.render(minijinja::value::Serde(&page))?)
+        render(include_str!("report.html.j2"), &page)
     }
 
     /// Label, value and unit of the figures at the top.
@@ -225,6 +225,14 @@ impl Table {
             languages: languages.iter().map(|name| language_name(name).to_owned()).collect(),
         }
     }
+}
+
+/// A page from its template; every value is escaped, and the style sheet is that of all pages.
+fn render(template: &str, page: &impl Serialize) -> Result<String> {
+    let mut templates = minijinja::Environment::new();
+    templates.add_template("style.css", include_str!("report/style.css"))?;
+    templates.add_template(FILE_NAME, template)?;
+    Ok(templates.get_template(FILE_NAME)?.render(minijinja::value::Serde(page))?)
 }
 
 /// Keys with English and Chinese first, the others by name.

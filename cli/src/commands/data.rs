@@ -21,6 +21,7 @@ use neo_data::{
 use crate::{
     error::Usage,
     progress::{self, Progress},
+    report::cleaning,
 };
 
 /// Options of `neo data`.
@@ -50,6 +51,8 @@ enum Command {
     Tokenize(Tokenize),
     /// Do everything that a data recipe says, from raw files to a corpus folder
     Run(Run),
+    /// Draw what cleaning kept and dropped as one self-contained page and a table
+    Report(Report),
     /// Count what document files or a corpus folder hold
     Stats(Stats),
 }
@@ -148,6 +151,13 @@ struct Run {
     json: bool,
 }
 
+/// Options of `neo data report`.
+#[derive(Debug, clap::Args)]
+struct Report {
+    /// Folder with an account.json: the `--out` of `neo data run` or of a stage
+    dir: PathBuf,
+}
+
 /// Options of `neo data stats`.
 #[derive(Debug, clap::Args)]
 struct Stats {
@@ -173,6 +183,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Decontaminate(args) => decontaminate::run(args),
         Command::Tokenize(args) => tokenize(&args),
         Command::Run(args) => run_recipe(&args),
+        Command::Report(args) => report(&args),
         Command::Stats(args) => stats(&args),
     }
 }
@@ -272,6 +283,14 @@ fn stats(args: &Stats) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&counts)?);
     } else {
         print!("{}", table::documents(&counts));
+    }
+    Ok(())
+}
+
+/// Draws `report.html` and `report.csv` and prints their paths.
+fn report(args: &Report) -> Result<()> {
+    for path in cleaning::write(&args.dir)? {
+        println!("{}", path.display());
     }
     Ok(())
 }

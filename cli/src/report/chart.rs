@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use super::svg::{escaped, line, rect, text};
+
 /// Points kept of a series; more than the chart has pixels would only make the file large.
 const MAX_POINTS: usize = 1200;
 /// Space for tick labels left of the plot and for what stands above and below it.
@@ -381,30 +383,6 @@ fn class_of(stroke: Stroke) -> &'static str {
         Stroke::Faint => "faint",
         Stroke::Solid | Stroke::Dotted => "curve",
     }
-}
-
-fn line(svg: &mut String, class: &str, from: (f64, f64), to: (f64, f64)) {
-    let ((x1, y1), (x2, y2)) = (from, to);
-    let _ = write!(
-        svg,
-        "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>"
-    );
-}
-
-fn rect(svg: &mut String, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
-    let _ = write!(
-        svg,
-        "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
-    );
-}
-
-fn text(svg: &mut String, class: &str, (x, y): (f64, f64), words: &str) {
-    let words = escaped(words);
-    let _ = write!(svg, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{words}</text>");
-}
-
-fn escaped(words: &str) -> String {
-    words.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -6,43 +6,10 @@ use std::{
 };
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
+use neo_data::pipeline::{Account, SourceAccount};
+use serde::Serialize;
 
 use super::chart::short;
-
-/// The part of `account.json` that is shown.
-#[derive(Debug, Deserialize)]
-struct Account {
-    sources: Vec<SourceAccount>,
-}
-
-#[derive(Debug, Deserialize)]
-struct SourceAccount {
-    name: String,
-    stages: Vec<StageAccount>,
-    train: TokenTally,
-    held_out: TokenTally,
-}
-
-#[derive(Debug, Deserialize)]
-struct StageAccount {
-    stage: String,
-    input: Tally,
-    kept: Tally,
-    rules: BTreeMap<String, Tally>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-struct Tally {
-    documents: u64,
-    bytes: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-struct TokenTally {
-    documents: u64,
-    tokens: u64,
-}
 
 /// What the page shows of it.
 #[derive(Debug, Serialize)]
@@ -127,16 +94,6 @@ fn steps(account: &Account) -> Vec<Step> {
         }
     };
     dropped.into_iter().map(step).collect()
-}
-
-impl SourceAccount {
-    fn input(&self) -> Tally {
-        self.stages.first().map(|stage| stage.input).unwrap_or_default()
-    }
-
-    fn kept(&self) -> Tally {
-        self.stages.last().map(|stage| stage.kept).unwrap_or_default()
-    }
 }
 
 impl SourceRow {

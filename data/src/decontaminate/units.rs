@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(runs("a b c d"), [(0, 3), (1, 3)]);
         assert_eq!(runs("甲乙丙"), []);
         assert_eq!(runs("甲乙丙丁戊"), [(0, 4), (1, 4)]);
-        assert_eq!(runs("a b 甲乙c"), [(0, 3), (1, 4)]);
+        assert_eq!(runs("a b 甲乙c"), [(0, 3), (0, 4), (1, 4)]);
     }
 
     proptest! {

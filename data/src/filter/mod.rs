@@ -165,16 +165,19 @@ impl RuleSet {
             }
         };
         let mode = is_matrix.then(|| source.mode.unwrap_or(kind.mode));
-        Ok(Self { rules, settings: settings(source, mode, &file) })
+        let mut set = Self { rules, settings: settings(source, mode, &file) };
+        set.settings["about"] = set.descriptions().into_iter().collect();
+        Ok(set)
     }
 
-    /// Everything that verdicts depend on: the rule file's name and keys, with the mode and the assets in use.
+    /// Everything that verdicts depend on: the rule file's name and keys, with the mode and the assets in use; under
+    /// `about` what the rules measure, in words.
     pub fn settings(&self) -> &serde_json::Value {
         &self.settings
     }
 
     /// What the rules measure, by their names, where it is put into words.
-    pub fn descriptions(&self) -> Vec<(&'static str, &'static str)> {
+    fn descriptions(&self) -> Vec<(&'static str, &'static str)> {
         match &self.rules {
             Rules::None | Rules::RedPajama(_) => Vec::new(),
             Rules::Basic(_) => basic::descriptions(),
