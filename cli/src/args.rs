@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Plan(commands::plan::Args),
     /// Train a recipe: all its phases, resumable to the bit
     Train(commands::train::Args),
-    /// Measure held-out loss and bits per byte
+    /// Measure held-out loss and bits per byte, or benchmarks; compare results
     Eval(commands::eval::Args),
     /// Give the log-probability of every token of texts or ids
     Score(commands::score::Args),

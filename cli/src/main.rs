@@ -20,8 +20,12 @@ mod report;
 use std::process::ExitCode;
 
 use clap::Parser;
+use neo_eval::sandbox;
 
 fn main() -> ExitCode {
+    if let Some(code) = become_confined() {
+        return code;
+    }
     let cli = args::Cli::parse();
     neo_backends::host_memory::keep_freed();
     progress::install_logging();
@@ -29,4 +33,15 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => error::report(&failure),
     }
+}
+
+/// Turns the process into a program of the sandbox if that is what it was started for.
+fn become_confined() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next()? != sandbox::CONFINED {
+        return None;
+    }
+    let problem = sandbox::become_confined(&arguments.collect::<Vec<_>>());
+    eprintln!("cannot confine: {problem}");
+    Some(ExitCode::FAILURE)
 }

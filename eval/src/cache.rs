@@ -6,33 +6,36 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::Result;
 use crate::task::source::hex;
+use crate::{Error, Result};
 
 /// Answers by the hash of their request.
 #[derive(Debug)]
 pub struct AnswerCache {
     known: HashMap<String, Value>,
     file: Option<(PathBuf, fs_err::File)>,
+    stop: Arc<AtomicBool>,
 }
 
 impl AnswerCache {
     /// A cache that forgets.
     pub fn in_memory() -> Self {
-        Self { known: HashMap::new(), file: None }
+        Self { known: HashMap::new(), file: None, stop: Arc::default() }
     }
 
-    /// Opens or begins the file at `path` for the model of this identity; answers of another model
-    /// are dropped.
+    /// Opens or begins the file at `path` for the run of this identity; answers of another run are
+    /// dropped. When `stop` is raised the next answer is kept and the evaluation ends.
     ///
     /// # Errors
     /// A file that cannot be read or written.
-    pub fn open(path: &Path, model: &str) -> Result<Self> {
-        let header = json!({ "answers_of": model }).to_string();
+    pub fn open(path: &Path, run: &Value, stop: Arc<AtomicBool>) -> Result<Self> {
+        let header = json!({ "answers_of": run }).to_string();
         let text = match fs_err::read(path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -52,7 +55,7 @@ impl AnswerCache {
         fs_err::write(path, kept).map_err(neo_data::Error::io(path))?;
         let file = fs_err::OpenOptions::new().append(true).open(path);
         let file = file.map_err(neo_data::Error::io(path))?;
-        Ok(Self { known, file: Some((path.to_owned(), file)) })
+        Ok(Self { known, file: Some((path.to_owned(), file)), stop })
     }
 
     /// The key of a request.
@@ -78,14 +81,14 @@ impl AnswerCache {
     /// Keeps an answer.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// A file that cannot be written, or a request to stop.
     pub fn put(&mut self, key: &str, answer: &Value) -> Result<()> {
         if let Some((path, file)) = &mut self.file {
             let line = format!("{}\n", json!([key, answer]));
             file.write_all(line.as_bytes()).map_err(neo_data::Error::io(path))?;
             self.known.insert(key.to_owned(), answer.clone());
         }
-        Ok(())
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// Removes the file: the evaluation is done.
@@ -110,15 +113,18 @@ mod tests {
     fn answers_survive_a_kill_and_a_cut_line_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("answers");
-        let mut cache = AnswerCache::open(&path, "m").unwrap();
+        let mut cache = AnswerCache::open(&path, &json!("m"), Arc::default()).unwrap();
         cache.put("a", &json!([-1.25, true])).unwrap();
         cache.put("b", &json!("text\n")).unwrap();
         drop(cache);
         let whole = fs_err::read_to_string(&path).unwrap();
         fs_err::write(&path, &whole[..whole.len() - 3]).unwrap();
-        let cache = AnswerCache::open(&path, "m").unwrap();
+        let cache = AnswerCache::open(&path, &json!("m"), Arc::default()).unwrap();
         assert_eq!(cache.get("a"), Some(&json!([-1.25, true])));
         assert_eq!(cache.get("b"), None);
-        assert!(AnswerCache::open(&path, "other").unwrap().is_empty());
+        let stop = Arc::new(AtomicBool::new(true));
+        let mut cache = AnswerCache::open(&path, &json!("m"), stop).unwrap();
+        assert!(matches!(cache.put("c", &json!(1)), Err(Error::Stopped)));
+        assert!(AnswerCache::open(&path, &json!("other"), Arc::default()).unwrap().is_empty());
     }
 }

@@ -19,6 +19,9 @@ pub enum Error {
         /// The next step to try.
         hint: Option<String>,
     },
+    /// Someone asked to stop; what was answered so far is kept.
+    #[error("the evaluation was stopped; its answers are kept")]
+    Stopped,
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
@@ -31,6 +34,7 @@ impl Error {
             Self::Data(source) => source.is_input(),
             Self::Model(source) => source.is_input(),
             Self::Task { .. } | Self::Setting(_) => true,
+            Self::Stopped => false,
         }
     }
 
@@ -40,7 +44,7 @@ impl Error {
             Self::Data(source) => source.hint(),
             Self::Model(source) => source.hint(),
             Self::Task { hint, .. } => hint.clone(),
-            Self::Setting(_) => None,
+            Self::Setting(_) | Self::Stopped => None,
         }
     }
 }

@@ -4,6 +4,8 @@
 //! plan their batches from all requests and leave out a batch only when every answer of it is known:
 //! an evaluation that continues then computes exactly what the uninterrupted one computed.
 
+use std::sync::Arc;
+
 use crate::Result;
 use crate::metric::choice::LogLikelihood;
 use crate::task::Generation;
@@ -24,6 +26,28 @@ pub struct Prompt<'a> {
     pub context: &'a str,
     /// Which of several repeats this is; sampling depends on it.
     pub repeat: usize,
+}
+
+/// A prompt that is judged whole: shots that may be dropped where room is short, and a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeText {
+    /// Shots with their answers; the last ones go first.
+    pub shots: Arc<Vec<String>>,
+    /// Question and answer.
+    pub question: String,
+}
+
+impl WholeText {
+    /// Shots and question, one newline between them.
+    pub fn joined(&self) -> String {
+        self.with_shots(self.shots.len())
+    }
+
+    /// The same with the first `n` shots only.
+    pub fn with_shots(&self, n: usize) -> String {
+        let parts = self.shots.iter().take(n).chain([&self.question]);
+        parts.map(String::as_str).collect::<Vec<&str>>().join("\n")
+    }
 }
 
 /// Answers to the requests of one kind, some of which may be known.
@@ -84,6 +108,12 @@ pub trait LanguageModel {
     /// # Errors
     /// A device that fails, or an answer that cannot be kept.
     fn rolling(&self, texts: &[&str], answers: &mut Answers<'_, f64>) -> Result<()>;
+
+    /// Mean loss of each whole text over all its tokens, the first included though it has none.
+    ///
+    /// # Errors
+    /// A device that fails, or an answer that cannot be kept.
+    fn mean_losses(&self, texts: &[WholeText], answers: &mut Answers<'_, f64>) -> Result<()>;
 
     /// A continuation of each context, cut before the first stop string.
     ///

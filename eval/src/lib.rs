@@ -9,10 +9,15 @@ pub mod filter;
 pub mod held_out;
 pub mod language_model;
 pub mod metric;
+pub mod network;
 pub mod ngram;
+pub mod opencompass;
+pub mod paired;
 pub mod perplexity;
 pub mod program;
 pub mod python;
+pub mod report;
+pub mod sandbox;
 pub mod task;
 pub mod template;
 

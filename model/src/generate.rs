@@ -85,8 +85,8 @@ fn last_logits(model: &Transformer, ids: &[u32], cache: &mut KvCache) -> Result<
     logits.try_into_vec_as::<f32>().map_err(|problem| Error::Device(problem.to_string()))
 }
 
-/// Picks an id; `draw` counts the draws of this generation.
-fn choose(logits: &[f32], sampling: Sampling, draw: u64) -> u32 {
+/// Picks an id from the logits of the next token; `draw` counts the draws of this generation.
+pub fn choose(logits: &[f32], sampling: Sampling, draw: u64) -> u32 {
     if sampling.temperature <= 0.0 {
         return argmax(logits);
     }

@@ -1,6 +1,6 @@
 //! Keys and values of the positions already decoded.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 
 /// Cache of all layers; grows by doubling, up to the model's context.
 pub struct KvCache {
@@ -27,6 +27,17 @@ impl KvCache {
         self.len
     }
 
+    /// A cache that goes on apart from this one.
+    pub(crate) fn fork(&self) -> Self {
+        Self { layers: self.layers.iter().map(LayerCache::fork).collect(), len: self.len }
+    }
+
+    /// A cache of picked rows, which may repeat.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        let layers = self.layers.iter().map(|layer| layer.select(rows)).collect();
+        Self { layers, len: self.len }
+    }
+
     /// Whether nothing was decoded yet.
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -34,6 +45,23 @@ impl KvCache {
 }
 
 impl LayerCache {
+    fn fork(&self) -> Self {
+        Self { key: self.key.clone(), value: self.value.clone(), len: self.len }
+    }
+
+    fn select(&self, rows: &[usize]) -> Self {
+        let select = |buffer: &Option<Tensor<4>>| {
+            buffer.as_ref().map(|buffer| {
+                let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+                let n = rows.len();
+                let rows: Tensor<1, Int> =
+                    Tensor::from_data(TensorData::new(rows, [n]), &buffer.device());
+                buffer.clone().narrow(1, 0, self.len).select(0, rows)
+            })
+        };
+        Self { key: select(&self.key), value: select(&self.value), len: self.len }
+    }
+
     /// Appends the new positions and returns all.
     ///
     /// # Shapes

@@ -1,6 +1,7 @@
 //! The network, and what needs only weights: loss, generation, safetensors, Hugging Face names.
 
 mod block;
+pub mod branch;
 pub mod config;
 mod error;
 pub mod generate;

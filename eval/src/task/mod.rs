@@ -4,7 +4,9 @@
 //! documents into contexts with shots, `request` into what the model is asked; `library` finds tasks
 //! and groups by name.
 
+mod built_in;
 pub mod definition;
+pub mod library;
 pub mod own;
 mod prompt;
 mod request;
@@ -38,6 +40,7 @@ pub struct Task {
     /// Shots put before each question.
     pub n_shots: usize,
     sampler: Sampler,
+    first_shots: Vec<Document>,
     /// Whether the choices are contexts and the target is the continuation.
     choices_are_contexts: bool,
     /// Whether the first document's target is a list.
@@ -57,11 +60,14 @@ impl Task {
         let documents = split_of(&definition, splits, split)?;
         let n_shots = n_shots.or(definition.n_shots).unwrap_or(0);
         let sampler = Sampler::new(&definition, splits, n_shots, SHOT_SEED)?;
+        let n_first = definition.own.opencompass.as_ref().map_or(0, |form| form.n_shots);
+        let first_shots = Sampler::first(&definition, splits, n_first)?;
         let mut task = Self {
             definition,
             documents,
             n_shots,
             sampler,
+            first_shots,
             choices_are_contexts: false,
             has_several_targets: false,
         };
@@ -83,6 +89,11 @@ impl Task {
         }
         self.has_several_targets = matches!(&target, Value::Array(several) if !several.is_empty());
         Ok(())
+    }
+
+    /// The first shots, which OpenCompass's form uses for every document.
+    pub fn first_shots(&self) -> &[Document] {
+        &self.first_shots
     }
 
     /// `doc_to_text`: a text, or the index of the right context.

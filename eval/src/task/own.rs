@@ -25,10 +25,25 @@ pub struct Own {
     pub opencompass: Option<OpenCompass>,
     /// The program that is run for each answer, as a template over the document and `completion`.
     pub program: Option<String>,
-    /// Fields in which `data_files` names the user's own copy, and where to get it.
+    /// What a user has to bring where the data is not neo's to give.
     pub bring: Option<String>,
+    /// Rows of a split, from the first to before the second.
+    #[serde(default)]
+    pub rows: BTreeMap<String, [usize; 2]>,
+    /// Fields that another file adds.
+    pub join: Option<Join>,
     /// Score of guessing, for the report.
     pub chance: Option<f64>,
+}
+
+/// A file whose rows add their fields to the documents that have the same value in a field.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// The file.
+    pub file: String,
+    /// The field.
+    pub by: String,
 }
 
 /// The task in OpenCompass's form.

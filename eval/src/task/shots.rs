@@ -49,6 +49,21 @@ impl Sampler {
         Ok(Self { pool, n, first_n: shots.first_n, leaves_out, seed })
     }
 
+    /// The first `n` documents that shots may come from.
+    ///
+    /// # Errors
+    /// Fewer than `n`.
+    pub(super) fn first(task: &Definition, splits: &Splits, n: usize) -> Result<Vec<Document>> {
+        if n == 0 {
+            return Ok(Vec::new());
+        }
+        let pool = pool(task, splits)?;
+        if pool.len() < n {
+            return Err(task.error(format!("{n} shots are needed, {} are there", pool.len())));
+        }
+        Ok(pool[..n].to_vec())
+    }
+
     /// Begins with the first document.
     pub(super) fn drawer(&self) -> Drawer<'_> {
         Drawer { sampler: self, random: Random::new(self.seed) }

@@ -67,7 +67,13 @@ impl Data {
                 let path = self.folder.join(path);
                 let rows = self.rows(task, &path)?;
                 self.check_sum(task, &split, &path)?;
-                documents.extend(select(&rows, &task.own.r#where));
+                let [first, end] = task.own.rows.get(&split).copied().unwrap_or([0, usize::MAX]);
+                let end = end.min(rows.len());
+                documents.extend(select(&rows[first.min(end)..end], &task.own.r#where));
+            }
+            if let Some(join) = &task.own.join {
+                let added = self.rows(task, &self.folder.join(&join.file))?;
+                documents = documents.into_iter().map(|d| joined(d, &added, &join.by)).collect();
             }
             splits.insert(split, Arc::new(documents));
         }
@@ -212,6 +218,16 @@ fn complete(rows: &mut [Map<String, Value>]) {
             row.entry(key.clone()).or_insert(Value::Null);
         }
     }
+}
+
+/// The document with the fields of the row that has the same value in the field `by`.
+fn joined(document: Document, rows: &[Map<String, Value>], by: &str) -> Document {
+    let mut fields = document.fields;
+    let same = rows.iter().find(|row| row.get(by) == fields.get(by));
+    for (key, value) in same.into_iter().flatten() {
+        fields.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    Document::new(fields)
 }
 
 fn select(rows: &[Map<String, Value>], filter: &BTreeMap<String, Value>) -> Vec<Document> {
