@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod program;
+#[path = "bad_input/tokenizer.rs"]
+mod tokenizer;
 
 use std::io::Write as _;
 use std::process::Command;

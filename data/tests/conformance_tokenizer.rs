@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use neo_data::tokenizer::{Tokenizer, TrainerSettings};
+use proptest::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -162,6 +163,24 @@ fn conformance_hugging_face_encodes_the_same() {
         let expected = record.decoded.as_ref().unwrap_or(&record.text);
         assert_eq!(&theirs.decode(&record.ids, true).unwrap(), expected, "`{}`", record.id);
     }
+}
+
+/// Any text without U+2581 comes back, whatever the vocabulary has of it.
+#[test]
+fn conformance_decoding_undoes_encoding() {
+    let Some(model) = model_path() else { return };
+    let tokenizer = Tokenizer::from_path(&model).unwrap();
+    let text = "(\\PC|.|[ \n\ta-z的一是不了人0-9<>]){0,120}";
+    let config = ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() };
+    proptest!(config, |(text in text)| {
+        prop_assume!(!text.contains('\u{2581}'));
+        let ids = tokenizer.encode(&text);
+        prop_assert_eq!(tokenizer.decode(&ids), text.clone());
+        let mut stream = tokenizer.text_stream();
+        let mut streamed: String = ids.iter().map(|&id| stream.push(id)).collect();
+        streamed.push_str(&stream.finish());
+        prop_assert_eq!(streamed, text);
+    });
 }
 
 /// A conversation of `golden/align/chat.json` in both renderings.

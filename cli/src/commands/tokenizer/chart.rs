@@ -109,11 +109,8 @@ fn line(svg: &mut String, width: f64, y: f64, color: &str, style: &str) {
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, content: &str) {
     let content = content.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = writeln!(
-        svg,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" stroke=\"white\" \
-         stroke-width=\"3\" paint-order=\"stroke\">{content}</text>"
-    );
+    let _ =
+        writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{content}</text>");
 }
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ pub(super) struct Args {
     /// Share of the characters that get a piece of their own; the others become bytes
     #[arg(long, default_value_t = 0.9999)]
     character_coverage: f64,
-    /// How often the lines of a source count, such as code=2 or web=0.5; a source is named in its
-    /// documents, or as its file is up to the first point; may be repeated
+    /// How often the lines of a source count, such as code=2 or web=0.5; documents that neo wrote
+    /// name theirs, others are named as their file is up to the first point; may be repeated
     #[arg(long = "weight", value_name = "SOURCE=ROUNDS", value_parser = weight)]
     weights: Vec<(String, f64)>,
     /// What the lots for a fraction of a source are drawn with
