@@ -93,9 +93,11 @@ pub(super) fn run(
         Some(out) => AnswerCache::open(&beside(out), &config, crate::interrupt::stop_flag()?)?,
         None => AnswerCache::in_memory(),
     };
-    let special = HfConfig::read(model_dir)?.special_ids;
-    let mut stop_ids: Vec<u32> = special.eos.into_iter().collect();
-    stop_ids.push(tokenizer.eod_id());
+    // Only what the folder declares, as in that program; its EOD where it declares nothing.
+    let mut stop_ids = HfConfig::read(model_dir)?.special_ids.eos;
+    if stop_ids.is_empty() {
+        stop_ids.push(tokenizer.eod_id());
+    }
     let mut outcomes = Vec::new();
     for task in &selection.tasks {
         let progress = Progress::new(task.definition.task.clone(), None);
