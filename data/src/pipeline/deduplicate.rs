@@ -264,9 +264,12 @@ impl Output {
     }
 
     fn finish(self, source: &Source, reader: &Reader) -> Result<SourceAccount> {
-        self.kept.finish()?;
         self.dropped.finish()?;
         self.changed.finish()?;
+        // Last, and not at all without a document: what looks finished is.
+        if self.stage.kept.documents > 0 {
+            self.kept.finish()?;
+        }
         Ok(SourceAccount {
             name: source.name.clone(),
             language: source.language,
