@@ -1,6 +1,26 @@
-//! What a run was made with: version, features, device and host, for `environment.json`.
+//! What the environment tells: version, features, device and host for `environment.json`, and the way to object
+//! stores from the variables that the tools around them share.
 
+use neo_data::store::{Keys, Settings, Store};
 use serde_json::{Value, json};
+
+/// The way to object stores: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_REGION or AWS_DEFAULT_REGION,
+/// AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN.
+pub(crate) fn object_store() -> Store {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let keys = || {
+        Some(Keys {
+            id: variable("AWS_ACCESS_KEY_ID")?,
+            secret: variable("AWS_SECRET_ACCESS_KEY")?,
+            session: variable("AWS_SESSION_TOKEN"),
+        })
+    };
+    Store::new(Settings {
+        endpoint: variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL")),
+        region: variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")),
+        keys: keys(),
+    })
+}
 
 /// Describes this program and this machine.
 pub(crate) fn describe(device: &str) -> Value {

@@ -144,6 +144,7 @@ fn dedup(method: &str, records: &str, more: &[&str]) -> (Workplace, Outcome) {
 }
 
 fn dedup_in(place: &Workplace, method: &str, more: &[&str]) -> Outcome {
+    let _ = fs_err::remove_dir_all(place.path("out"));
     let start = ["data", "dedup", method, "--input", "in.jsonl", "--out", "out"];
     place.neo(&[&start[..], &["--format", "jsonl"], more].concat())
 }
@@ -327,6 +328,128 @@ fn chinese_rules_rewrite_and_need_their_assets() {
     let read = |name: &str| fs_err::read_to_string(place.path(name)).expect("a result");
     assert!(read("out/kept.jsonl").contains("\"甲.乙!\""));
     assert!(read("out/dropped.jsonl").contains("\"rule\":\"C3\",\"value\":1.0,\"threshold\":1.0"));
+}
+
+#[test]
+fn rules_set_the_language_and_are_known_by_name() {
+    let place = Workplace::new();
+    place.write("rules.toml", "measures = \"matrix-zh\"\n[rules]\nC3 = { above = 1 }\n");
+    place.write("in.jsonl", "{\"text\":\"甲。乙！\"}\n");
+    let start = ["data", "filter", "--input", "in.jsonl", "--format", "jsonl"];
+    let run = |more: &[&str]| place.neo(&[&start[..], more].concat());
+    run(&["--rules", "rules.toml", "--out", "a"]).check(0, &[]);
+    run(&["--rules", "rules.toml", "--out", "b", "--language", "other"]).check(0, &[]);
+    let kept = |name: &str| fs_err::read_to_string(place.path(name)).expect("a result");
+    assert!(kept("a/kept.jsonl").contains("\"language\":\"zh\""));
+    assert!(kept("b/kept.jsonl").contains("\"language\":\"other\""));
+    let account = kept("a/account.json");
+    assert!(account.contains("\"filter\"") && !account.contains("\"exact\""), "{account}");
+    run(&["--rules", "matrix-hz", "--out", "c"])
+        .check(WRONG_INPUT, &["no rule set `matrix-hz`", "the nearest is `matrix-zh`"]);
+}
+
+// ---- folders for results ----
+
+#[test]
+fn results_are_not_written_over() {
+    let place = Workplace::new();
+    place.write("raw/in.jsonl", "{\"text\":\"one line\"}\n");
+    let ingest = |input: &str, out: &str| {
+        place.neo(&["data", "ingest", "--input", input, "--out", out, "--format", "jsonl"])
+    };
+    ingest("raw", "out").check(0, &[]);
+    let before = snapshot(&place.path("out"));
+    ingest("raw/in.jsonl", "out").check(
+        WRONG_INPUT,
+        &["`out` already holds `account.json`", "hint: give another folder as --out"],
+    );
+    ingest("raw/*.jsonl", "raw").check(WRONG_INPUT, &["`raw` holds the input `raw/*.jsonl`"]);
+    ingest("raw", "raw").check(WRONG_INPUT, &["`raw` holds the input `raw`"]);
+    ingest("raw", "raw/in.jsonl").check(WRONG_INPUT, &["`raw/in.jsonl` is a file"]);
+    let dedup = ["data", "dedup", "exact", "--input", "out/documents.jsonl", "--out", "out"];
+    place.neo(&dedup).check(WRONG_INPUT, &["`out` holds the input"]);
+    assert_eq!(snapshot(&place.path("out")), before);
+    assert_eq!(snapshot(&place.path("raw")).len(), 1);
+}
+
+#[test]
+fn nothing_kept_leaves_no_file_of_kept_documents() {
+    let place = Workplace::new();
+    place.write("in.jsonl", "{\"text\":\"short\"}\n");
+    let start = ["data", "filter", "--rules", "basic", "--language", "en", "--input", "in.jsonl"];
+    place
+        .neo(&[&start[..], &["--out", "out", "--format", "jsonl"]].concat())
+        .check(WRONG_INPUT, &["no document is left"]);
+    assert!(!place.path("out/kept.jsonl").exists());
+    assert!(place.path("out/dropped.jsonl").exists() && place.path("out/account.json").exists());
+}
+
+// ---- formats ----
+
+#[test]
+fn a_missing_column_is_told_with_those_that_are_there() {
+    let place = Workplace::new();
+    place.write("in.jsonl", "{\"text\":\"one line\"}\n");
+    place.neo(&["data", "ingest", "--input", "in.jsonl", "--out", "out"]).check(0, &[]);
+    let filter = ["data", "filter", "--rules", "basic", "--input", "out/documents.parquet"];
+    place
+        .neo(&[&filter[..], &["--out", "next", "--text-field", "body"]].concat())
+        .check(WRONG_INPUT, &["out/documents.parquet", "no column `body`, found `id`, `text`"]);
+    assert!(!place.path("next/kept.parquet").exists());
+}
+
+#[test]
+fn a_warc_cut_in_the_middle_loses_its_end_and_no_more() {
+    let place = Workplace::new();
+    let record = |id: usize| {
+        let page = format!("<html><p>The text of page number {id}, and {}.</p>", id * 7919 % 1009);
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n{page}");
+        format!(
+            "WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:{id}>\r\n\
+             Content-Length: {}\r\n\r\n{answer}\r\n\r\n",
+            answer.len()
+        )
+    };
+    let mut file = Vec::new();
+    for id in 0..20 {
+        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+        encoder.write_all(record(id).as_bytes()).expect("memory is writable");
+        file = encoder.finish().expect("memory is writable");
+    }
+    file.truncate(file.len() * 3 / 4);
+    place.write("cut.warc.gz", file);
+    place
+        .neo(&["data", "ingest", "--input", "cut.warc.gz", "--out", "out", "--format", "jsonl"])
+        .check(0, &[]);
+    let dropped = fs_err::read_to_string(place.path("out/dropped.jsonl")).expect("a result");
+    assert_eq!(dropped.lines().count(), 1);
+    assert!(dropped.contains("truncated") && dropped.contains("cut.warc.gz:"), "{dropped}");
+    assert!((10..20).contains(&ids(&place, "documents").len()));
+}
+
+#[test]
+fn a_store_that_refuses_is_named_within_seconds() {
+    let place = Workplace::new();
+    // A port that was free a moment ago, on which nothing listens.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    drop(listener);
+    let ingest = ["data", "ingest", "--input", "s3://pages/raw/*.jsonl", "--out", "out"];
+    let started = std::time::Instant::now();
+    let output = place
+        .command(&ingest)
+        .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
+        .env_remove("AWS_ENDPOINT_URL_S3")
+        .output()
+        .expect("the program starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(FAILED), "{told}");
+    for part in
+        ["`s3://pages/raw/*.jsonl`: the connection is refused", "hint: is the service running"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(started.elapsed().as_secs() < 30, "{told}");
 }
 
 // ---- a corpus that does not fit ----

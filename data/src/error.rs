@@ -22,6 +22,18 @@ pub enum Error {
         /// What was found and what was expected.
         problem: String,
     },
+    /// An object store did not give what was asked for.
+    #[error("`{address}`: {problem}")]
+    Store {
+        /// The address as given.
+        address: String,
+        /// What happened.
+        problem: String,
+        /// What to look at.
+        hint: &'static str,
+        /// Whether the address is wrong or its keys are, and not the store or the way to it.
+        is_input: bool,
+    },
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
@@ -32,13 +44,22 @@ impl Error {
     pub fn is_input(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::Store { is_input, .. } => *is_input,
             Self::Malformed { .. } | Self::Setting(_) => true,
         }
     }
 
     /// The next step to try, when there is one.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Store { hint, .. } => Some((*hint).to_owned()),
+            _ => None,
+        }
+    }
+
+    /// What an error of reading a stream means: the error that a store hid in it, else the system's.
+    pub(crate) fn reading(path: &Path, error: std::io::Error) -> Self {
+        error.downcast::<Self>().unwrap_or_else(Self::io(path))
     }
 
     /// Attaches the path to a system error, for `map_err`.

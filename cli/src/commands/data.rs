@@ -3,6 +3,7 @@
 
 mod decontaminate;
 mod dedup;
+mod results;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use neo_data::{
 };
 
 use crate::{
-    error::Usage,
+    environment,
     progress::{self, Progress},
     report::cleaning,
 };
@@ -60,7 +61,7 @@ enum Command {
 /// What to read and where to write.
 #[derive(Debug, clap::Args)]
 struct Stage {
-    /// Files, folders or patterns with `*`; JSONL, Parquet or text, plain, .gz or .zst
+    /// Files, folders, patterns with `*`, s3://bucket/key; JSONL, Parquet, WARC or text, plain, .gz or .zst
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     input: Vec<String>,
     /// Folder for the results
@@ -75,9 +76,9 @@ struct Stage {
     /// Name of the source in ids and reports; documents that have one already keep theirs
     #[arg(long, default_value = "input")]
     source: String,
-    /// Language of the documents; those that state one already keep theirs
-    #[arg(long, default_value = "other", value_parser = language())]
-    language: Language,
+    /// Language of documents that state none [default: that of the rules, else other]
+    #[arg(long, value_parser = language())]
+    language: Option<Language>,
     /// Field of a record that holds the text
     #[arg(long, default_value = "text", value_name = "NAME")]
     text_field: String,
@@ -192,7 +193,10 @@ fn filter(args: Filter) -> Result<()> {
     let assets = args.assets.map(|path| PathBuf::from(expand_home(&path)));
     let name = expand_home(&args.rules);
     let source = RuleSource { name: &name, mode: args.mode, assets: assets.as_deref() };
-    args.stage.run("kept", RuleSet::read(source)?, Dedup::None, None)
+    let rules = RuleSet::read(source)?;
+    let mut stage = args.stage;
+    stage.language = stage.language.or(rules.language());
+    stage.run("kept", rules, Dedup::None, None)
 }
 
 impl Stage {
@@ -210,38 +214,46 @@ impl Stage {
         let mut kept = Writer::create(&self.out, name, self.format)?;
         let mut reporter = Reporter::default();
         let account = cleaner.clean(&source, &mut kept, &mut |event| reporter.show(event))?;
-        kept.finish()?;
         cleaner.finish()?;
         drop(reporter);
-        self.account(Account { recipe: source.name, sources: vec![account] })
+        let account = Account { recipe: source.name, sources: vec![account] };
+        self.write(&account)?;
+        // Last, so that kept documents are there only when all the rest is.
+        kept.finish()?;
+        print_account(&account, self.json)
     }
 
-    /// The source that the options describe.
+    /// The source that the options describe, once the folder for the results is seen to be free.
     fn source(&self, split_chars: Option<usize>) -> Result<Source> {
         let input: Vec<String> = self.input.iter().map(|path| expand_home(path)).collect();
+        results::refuse_used(&self.out, &input)?;
         let format = match self.read_as {
             Some(format) => format,
-            None => format_of(&input[0])?,
+            None => Format::of_input(&input[0])?,
         };
-        let mut source = Source::new(&self.source, self.language, input, format);
+        let language = self.language.unwrap_or(Language::Other);
+        let mut source = Source::new(&self.source, language, input, format);
+        source.store = environment::object_store();
         (source.text_field, source.id_field) = (self.text_field.clone(), self.id_field.clone());
         (source.url_field, source.split_chars) = (self.url_field.clone(), split_chars);
         Ok(source)
     }
 
-    /// Writes an account down and prints it; nothing left at all is an error.
-    fn account(&self, account: Account) -> Result<()> {
+    /// Writes an account down; nothing left at all is an error.
+    fn write(&self, account: &Account) -> Result<()> {
         account.write(&self.out)?;
         if account.is_empty() {
             return Err(neo_data::Error::Setting(account.where_everything_went()).into());
         }
-        print_account(&account, self.json)
+        Ok(())
     }
 }
 
 fn run_recipe(args: &Run) -> Result<()> {
     let mut recipe = Recipe::read(&args.recipe, &args.overrides)?;
     recipe.map_paths(expand_home);
+    let store = environment::object_store();
+    recipe.source.iter_mut().for_each(|source| source.store = store.clone());
     let out = args.out.clone().unwrap_or_else(|| Path::new("out").join(&recipe.name).join("data"));
     let mut reporter = Reporter::default();
     let account = pipeline::run(&recipe, &out, &mut |event| reporter.show(event))?;
@@ -251,8 +263,10 @@ fn run_recipe(args: &Run) -> Result<()> {
 }
 
 fn tokenize(args: &Tokenize) -> Result<()> {
+    let input: Vec<String> = args.input.iter().map(|path| expand_home(path)).collect();
+    results::refuse_used(&args.out, &input)?;
     let tokenizer = Tokenizer::from_path(Path::new(&expand_home(&args.tokenizer)))?;
-    let files: Vec<PathBuf> = args.input.iter().map(|path| expand_home(path).into()).collect();
+    let files: Vec<PathBuf> = input.into_iter().map(PathBuf::from).collect();
     let mut reporter = Reporter::default();
     let manifest =
         pipeline::tokenize(&files, &tokenizer, &args.out, &mut |event| reporter.show(event))?;
@@ -277,8 +291,10 @@ fn stats(args: &Stats) -> Result<()> {
         }
         return Ok(());
     }
-    let format = format_of(&input[0])?;
-    let counts = table::count(&Source::new("input", Language::Other, input, format))?;
+    let format = Format::of_input(&input[0])?;
+    let mut source = Source::new("input", Language::Other, input, format);
+    source.store = environment::object_store();
+    let counts = table::count(&source)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&counts)?);
     } else {
@@ -329,15 +345,6 @@ impl Reporter {
     }
 }
 
-/// The format that a path's name tells.
-fn format_of(path: &str) -> Result<Format, Usage> {
-    if Path::new(path).is_dir() {
-        let problem = format!("`{path}` is a folder, so its name does not tell what it holds");
-        return Err(Usage::with_hint(problem, "name its files, for example with `FOLDER/*.jsonl`"));
-    }
-    Ok(Format::of_path(path))
-}
-
 /// `~/` at the start of a path, as shells expand it, for paths in recipes.
 pub(crate) fn expand_home(path: &str) -> String {
     match (path.strip_prefix("~/"), std::env::var("HOME")) {
@@ -366,14 +373,22 @@ fn file_format() -> impl TypedValueParser<Value = FileFormat> {
 }
 
 fn input_format() -> impl TypedValueParser<Value = Format> {
-    PossibleValuesParser::new(["jsonl", "parquet", "text", "lines", "paragraphs", "articles"]).map(
-        |name| match name.as_str() {
-            "jsonl" => Format::Jsonl,
-            "parquet" => Format::Parquet,
-            "lines" => Format::Lines,
-            "paragraphs" => Format::Paragraphs,
-            "articles" => Format::Articles,
-            _ => Format::Text,
-        },
-    )
+    PossibleValuesParser::new([
+        "jsonl",
+        "parquet",
+        "warc",
+        "text",
+        "lines",
+        "paragraphs",
+        "articles",
+    ])
+    .map(|name| match name.as_str() {
+        "jsonl" => Format::Jsonl,
+        "parquet" => Format::Parquet,
+        "warc" => Format::Warc,
+        "lines" => Format::Lines,
+        "paragraphs" => Format::Paragraphs,
+        "articles" => Format::Articles,
+        _ => Format::Text,
+    })
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use self::basic::Basic;
 pub use self::limits::{Limit, Limits};
 use self::{matrix_en::MatrixEn, matrix_zh::MatrixZh, redpajama::RedPajama};
-use crate::{Document, Error, Result, toml_file, write::Value};
+use crate::{Document, Error, Language, Result, toml_file, write::Value};
 
 /// What the rules say about a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +108,17 @@ struct Kind {
     mode: Mode,
 }
 
+/// Rule sets that come with the program.
+const NAMES: [&str; 5] = ["none", "basic", "matrix-en", "matrix-zh", "redpajama-v2"];
+
+/// What is said of a name that is neither a rule set's nor a file's.
+fn unknown(name: &str) -> Error {
+    let known = NAMES.join("`, `");
+    let near = toml_file::nearest(name, NAMES);
+    let near = near.map(|near| format!("; the nearest is `{near}`")).unwrap_or_default();
+    Error::Setting(format!("no rule set `{name}`, expected `{known}` or a rule file{near}"))
+}
+
 impl RuleSet {
     /// No rule at all.
     pub fn none() -> Self {
@@ -138,6 +149,9 @@ impl RuleSet {
             ("redpajama-v2", _) => redpajama::RULES,
             (path, _) => {
                 let path = Path::new(path);
+                if path.extension().is_none() && !path.exists() {
+                    return Err(unknown(source.name));
+                }
                 let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
                 return Self::parse(&text, path, source);
             }
@@ -183,6 +197,15 @@ impl RuleSet {
             Rules::Basic(_) => basic::descriptions(),
             Rules::MatrixEn(rules) => rules.descriptions(),
             Rules::MatrixZh(rules) => rules.descriptions(),
+        }
+    }
+
+    /// The language that the rules are made for, when they are made for one.
+    pub fn language(&self) -> Option<Language> {
+        match &self.rules {
+            Rules::MatrixEn(_) => Some(Language::En),
+            Rules::MatrixZh(_) => Some(Language::Zh),
+            Rules::None | Rules::Basic(_) | Rules::RedPajama(_) => None,
         }
     }
 

@@ -84,7 +84,7 @@ impl Cleaner {
             name: source.name.clone(),
             language: source.language,
             unread: reader.limits(),
-            stages: vec![stages.read, stages.filter, stages.exact],
+            stages: stages.run(self.settings.dedup),
             train: Default::default(),
             held_out: Default::default(),
         })
@@ -237,5 +237,11 @@ impl Stages {
             filter: StageAccount::new("filter", settings.rules.settings().clone()),
             exact: StageAccount::new("exact", serde_json::json!({ "dedup": settings.dedup })),
         }
+    }
+
+    /// The accounts of the stages that were asked for.
+    fn run(self, dedup: Dedup) -> Vec<StageAccount> {
+        let exact = (dedup == Dedup::Exact).then_some(self.exact);
+        [self.read, self.filter].into_iter().chain(exact).collect()
     }
 }

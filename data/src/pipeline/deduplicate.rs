@@ -258,9 +258,12 @@ impl<'a> Output<'a> {
     }
 
     fn finish(self, reader: &Reader) -> Result<SourceAccount> {
-        self.kept.finish()?;
         self.dropped.finish()?;
         self.changed.finish()?;
+        // Last, and not at all without a document: what looks finished is.
+        if self.stage.kept.documents > 0 {
+            self.kept.finish()?;
+        }
         Ok(SourceAccount {
             name: self.source.name.clone(),
             language: self.source.language,

@@ -7,26 +7,20 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Format, Source};
-use crate::{Error, Result};
-
-/// A file to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct InputFile {
-    /// Where it lies.
-    pub(super) path: PathBuf,
-    /// Its name in document ids: relative to the folder given, `/` between parts, without `.gz` or `.zst`.
-    pub(super) name: String,
-    /// Size on disk.
-    pub(super) bytes: u64,
-}
+use super::{Format, Source, file::InputFile};
+use crate::{Error, Result, store};
 
 /// All files of a source, in reading order.
 pub(super) fn find(source: &Source) -> Result<Vec<InputFile>> {
     let mut files = Vec::new();
     for input in &source.input {
+        if store::is_address(input) {
+            files.extend(remote(input, source)?);
+            continue;
+        }
+        let plain_part = before_pattern(input);
         for path in expand(input)? {
-            find_under(&path, source, &mut files)?;
+            find_under(&path, plain_part.as_deref(), source, &mut files)?;
         }
     }
     if let Some(lock) = &source.lock_file {
@@ -51,13 +45,35 @@ pub(super) fn find(source: &Source) -> Result<Vec<InputFile>> {
     Ok(files)
 }
 
+/// The one format that the files below a folder have.
+pub(super) fn format_in(folder: &str) -> Result<Format> {
+    const FORMATS: [Format; 4] = [Format::Jsonl, Format::Parquet, Format::Warc, Format::Text];
+    let mut found = Vec::new();
+    for format in FORMATS {
+        let wanted: Vec<String> =
+            format.usual_extensions().iter().map(|&extension| extension.to_owned()).collect();
+        let mut files = Vec::new();
+        walk(Path::new(folder), "", &wanted, &mut files)?;
+        found.extend(files.into_iter().next().map(|file| (format, file.name)));
+    }
+    match &found[..] {
+        [(format, _)] => Ok(*format),
+        [] => Err(Error::Setting(format!(
+            "`{folder}` holds no JSONL, Parquet, WARC or text file by its name; state what its files are"
+        ))),
+        [(_, one), (_, other), ..] => Err(Error::Setting(format!(
+            "`{folder}` holds files of several formats, such as `{one}` and `{other}`; name those of one"
+        ))),
+    }
+}
+
 /// The extension of a name in lower case, that of a compression left aside.
 pub(super) fn extension(name: &str) -> Option<String> {
     let (_, extension) = without_compression(name).rsplit_once('.')?;
     Some(extension.to_lowercase())
 }
 
-fn without_compression(name: &str) -> &str {
+pub(super) fn without_compression(name: &str) -> &str {
     name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name)
 }
 
@@ -70,15 +86,49 @@ fn extensions(source: &Source) -> Vec<String> {
     }
 }
 
-fn find_under(path: &Path, source: &Source, files: &mut Vec<InputFile>) -> Result<()> {
+/// Adds a file, or the files of a folder. A file found by a pattern is named from where the pattern begins, so that
+/// `*/part.jsonl` gives no two files one name.
+fn find_under(
+    path: &Path,
+    plain_part: Option<&Path>,
+    source: &Source,
+    files: &mut Vec<InputFile>,
+) -> Result<()> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
     if metadata.is_dir() {
         return walk(path, "", &extensions(source), files);
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = without_compression(&name).to_owned();
-    files.push(InputFile { path: path.to_owned(), name, bytes: metadata.len() });
+    let file = InputFile::local(path)?;
+    files.push(match plain_part.and_then(|plain| path.strip_prefix(plain).ok()) {
+        None => file,
+        Some(name) => {
+            let parts = name.iter().map(|part| part.to_string_lossy());
+            let name = parts.collect::<Vec<_>>().join("/");
+            file.named(without_compression(&name).to_owned())
+        }
+    });
     Ok(())
+}
+
+/// The folders before the first `*` of a pattern; `None` for a path without one.
+fn before_pattern(pattern: &str) -> Option<PathBuf> {
+    let parts = Path::new(pattern).components();
+    let plain = parts.take_while(|part| !part.as_os_str().to_string_lossy().contains('*'));
+    let plain: PathBuf = plain.collect();
+    let is_here = plain.as_os_str().is_empty();
+    pattern.contains('*').then(|| if is_here { PathBuf::from(".") } else { plain })
+}
+
+/// The objects that an address names: one, those that fit its pattern, or those under it as under a folder.
+fn remote(address: &str, source: &Source) -> Result<Vec<InputFile>> {
+    let wanted = extensions(source);
+    let is_wanted = |name: &str| extension(name).is_some_and(|e| wanted.contains(&e));
+    let objects = source.store.find(address, &matches, &is_wanted)?;
+    let file = |object: store::Object| {
+        let name = without_compression(object.name()).to_owned();
+        InputFile::remote(object, name)
+    };
+    Ok(objects.into_iter().map(file).collect())
 }
 
 /// Adds the files below `folder`, names in byte order. Symbolic links to folders are not followed: they may circle.
@@ -91,7 +141,7 @@ fn walk(folder: &Path, prefix: &str, wanted: &[String], files: &mut Vec<InputFil
             let metadata = std::fs::metadata(&path).map_err(Error::io(&path))?;
             if metadata.is_file() {
                 let name = format!("{prefix}{}", without_compression(&name));
-                files.push(InputFile { path, name, bytes: metadata.len() });
+                files.push(InputFile::local(&path)?.named(name));
             }
         }
     }
@@ -196,6 +246,25 @@ mod tests {
         let source = Source::new("s", Language::En, input, Format::Text);
         let names: Vec<String> = find(&source).unwrap().into_iter().map(|file| file.name).collect();
         assert_eq!(names, ["a.txt", "b/one.txt", "b/two.txt"]);
+    }
+
+    #[test]
+    fn files_of_one_name_in_several_folders_stay_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a/x.txt", "b/x.txt.gz"] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let check = |pattern: &str, expected: &[&str]| {
+            let input = vec![dir.path().join(pattern).to_string_lossy().into_owned()];
+            let source = Source::new("s", Language::En, input, Format::Text);
+            let files = find(&source).unwrap();
+            assert_eq!(files.iter().map(|file| &file.name).collect::<Vec<_>>(), expected);
+        };
+        check("*/x.txt*", &["a/x.txt", "b/x.txt"]);
+        check("a/*.txt", &["x.txt"]);
+        check("a/x.txt", &["x.txt"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     BadReason, Record, Source,
-    inputs::InputFile,
+    file::InputFile,
     stream::{Line, Lines},
 };
 use crate::{Document, Error, Result};
@@ -34,7 +34,7 @@ impl Jsonl {
         position: Arc<AtomicU64>,
     ) -> Result<Self> {
         Ok(Self {
-            lines: Lines::open(&file.path, position)?,
+            lines: Lines::open(file, position)?,
             buffer: Vec::new(),
             maker: DocumentMaker { source: source.clone(), file: file.name.clone() },
             path: file.path.clone(),

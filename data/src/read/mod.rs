@@ -4,15 +4,17 @@
 //! order. A bad record is data: it comes out as [`Record::Bad`] with its place and reason. Only what makes a whole
 //! file unusable is an error. Cutting long documents is [`split`]'s, judging them is the filters'.
 
+mod file;
 mod inputs;
 mod jsonl;
 mod parquet;
 pub mod split;
 mod stream;
 mod text;
+mod warc;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{
         Arc,
@@ -22,9 +24,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use self::inputs::InputFile;
+use self::file::InputFile;
 pub(crate) use self::stream::for_each_line;
-use crate::{Document, Error, Language, Result};
+use crate::{Document, Error, Language, Result, store::Store};
 
 /// Longest record in bytes: a line of JSON, a paragraph, a whole text file. Longer ones are bad records, so a
 /// file without line ends cannot fill the memory. The longest book of Project Gutenberg is under 10 MB.
@@ -38,7 +40,8 @@ pub struct Source {
     pub name: String,
     /// Language of its documents.
     pub language: Language,
-    /// Files, folders (read recursively) or patterns with `*` inside a path component.
+    /// Files, folders (read recursively) or patterns with `*` inside a path component; also `s3://bucket/key` and
+    /// `https://` addresses.
     pub input: Vec<String>,
     /// What the files hold.
     pub format: Format,
@@ -66,6 +69,9 @@ pub struct Source {
     /// A `Cargo.lock`: of a `tree`, only the first-level folders `name-version` that it pins are read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock_file: Option<PathBuf>,
+    /// How `s3://` and `https://` addresses of `input` are reached; the caller's matter, not the recipe's.
+    #[serde(skip)]
+    pub store: Store,
 }
 
 fn default_text_field() -> String {
@@ -96,6 +102,7 @@ impl Source {
             max_bytes: None,
             max_bytes_per_folder: None,
             lock_file: None,
+            store: Store::default(),
         }
     }
 
@@ -145,18 +152,32 @@ pub enum Format {
     Paragraphs,
     /// Plain text with ` = Title = ` lines (WikiText): every such line starts a document.
     Articles,
+    /// WARC: web pages as HTML, whose text is taken out, or the plain texts of WET files.
+    Warc,
     /// A folder of files, each one document, in the order of the hash of their names, so that a byte limit takes
     /// a fair sample and not the first letters of the alphabet.
     Tree,
 }
 
 impl Format {
-    /// The format that a file's name tells: `.jsonl`, `.json`, `.ndjson`, `.parquet`, else text.
+    /// The format that a file's name tells: `.jsonl`, `.json`, `.ndjson`, `.parquet`, `.warc`, `.wet`, else text.
     pub fn of_path(path: &str) -> Self {
         match inputs::extension(path).as_deref() {
             Some("jsonl" | "ndjson" | "json") => Self::Jsonl,
             Some("parquet") => Self::Parquet,
+            Some("warc" | "wet") => Self::Warc,
             _ => Self::Text,
+        }
+    }
+
+    /// The format of an input: that of its name, or of the files in it if it is a folder.
+    ///
+    /// # Errors
+    /// A folder whose files are of several formats or of none that is known, or that cannot be read.
+    pub fn of_input(path: &str) -> Result<Self> {
+        match std::path::Path::new(path).is_dir() {
+            true => inputs::format_in(path),
+            false => Ok(Self::of_path(path)),
         }
     }
 
@@ -165,6 +186,7 @@ impl Format {
         match self {
             Self::Jsonl => &["jsonl", "ndjson", "json"],
             Self::Parquet => &["parquet"],
+            Self::Warc => &["warc", "wet"],
             Self::Text | Self::Lines | Self::Paragraphs | Self::Articles => {
                 &["txt", "md", "tokens"]
             }
@@ -185,7 +207,7 @@ pub enum Record {
 /// A record that holds no document: where, why, and how much text was lost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BadRecord {
-    /// `file:line`, counted from 1; for Parquet the row.
+    /// `file:line`, counted from 1; for Parquet the row, for WARC the byte offset.
     pub place: String,
     /// The kind, by which it is counted.
     pub reason: BadReason,
@@ -207,6 +229,12 @@ pub enum BadReason {
     NoText,
     /// Longer than [`MAX_RECORD_BYTES`].
     TooLong,
+    /// A WARC record that is not built as one, or an answer in it that is not.
+    BrokenRecord,
+    /// The file ends within the record.
+    Truncated,
+    /// The compressed data that the record is in are damaged.
+    Damaged,
 }
 
 impl BadReason {
@@ -217,7 +245,42 @@ impl BadReason {
             Self::BrokenJson => "broken_json",
             Self::NoText => "no_text",
             Self::TooLong => "too_long",
+            Self::BrokenRecord => "broken_record",
+            Self::Truncated => "truncated",
+            Self::Damaged => "damaged",
         }
+    }
+}
+
+/// Kinds of records that hold no document and are not meant to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PassedOver {
+    Request,
+    Metadata,
+    OtherKind,
+    Status,
+    ContentType,
+}
+
+/// How many records of each kind were passed over.
+#[derive(Debug, Default)]
+struct PassedCounts([AtomicU64; 5]);
+
+impl PassedCounts {
+    const NAMES: [&str; 5] = ["request", "metadata", "other_kind", "http_status", "content_type"];
+
+    fn count(&self, kind: PassedOver) {
+        self.0[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn by_name(&self) -> BTreeMap<String, u64> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        Self::NAMES
+            .map(str::to_owned)
+            .into_iter()
+            .zip(counts)
+            .filter(|(_, count)| *count > 0)
+            .collect()
     }
 }
 
@@ -234,16 +297,20 @@ pub struct Reader {
     taken_bytes: u64,
     folder_bytes: HashMap<String, u64>,
     limits: Limits,
+    passed: Arc<PassedCounts>,
 }
 
-/// What the byte limits of a source left unread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What of a source was left unread, because of its byte limits or because it is no text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
     /// Whether `max_bytes` ended the reading.
     pub max_bytes_reached: bool,
     /// Files left out because their folder had given its `max_bytes_per_folder`.
     pub files_over_folder_limit: u64,
+    /// Records of WARC files that are no pages, by kind: requests, metadata, other answers than 200.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub passed_over: BTreeMap<String, u64>,
 }
 
 impl Reader {
@@ -264,6 +331,7 @@ impl Reader {
             taken_bytes: 0,
             folder_bytes: HashMap::new(),
             limits: Limits::default(),
+            passed: Arc::default(),
         })
     }
 
@@ -272,9 +340,9 @@ impl Reader {
         (self.position.load(Ordering::Relaxed), self.total_bytes)
     }
 
-    /// What was left unread because of the source's limits.
+    /// What was left unread.
     pub fn limits(&self) -> Limits {
-        self.limits
+        Limits { passed_over: self.passed.by_name(), ..self.limits.clone() }
     }
 
     fn next_record(&mut self) -> Result<Option<Record>> {
@@ -302,6 +370,9 @@ impl Reader {
         Ok(match source.format {
             Format::Jsonl => Box::new(jsonl::Jsonl::open(file, source, position)?),
             Format::Parquet => Box::new(parquet::Parquet::open(file, source, position)?),
+            Format::Warc => {
+                Box::new(warc::Warc::open(file, source, position, Arc::clone(&self.passed))?)
+            }
             Format::Text | Format::Tree => Box::new(text::WholeFile::new(file, source, position)),
             Format::Lines => {
                 Box::new(text::Pieces::open(file, source, text::Unit::Line, position)?)

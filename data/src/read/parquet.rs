@@ -4,7 +4,6 @@
 //! Other columns of foreign files are left out.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -21,7 +20,7 @@ use parquet::{
     errors::ParquetError,
 };
 
-use super::{BadReason, BadRecord, Record, Source, inputs::InputFile};
+use super::{BadReason, BadRecord, Record, Source, file::InputFile};
 use crate::{Document, Error, Language, Result, write::DOCUMENT_COLUMNS};
 
 /// Rows decoded at a time.
@@ -47,9 +46,9 @@ impl Parquet {
         position: Arc<AtomicU64>,
     ) -> Result<Self> {
         let path = &input.path;
-        let file = File::open(path).map_err(Error::io(path))?;
         let malformed = |error: ParquetError| malformed(path, error);
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(malformed)?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(input.chunks()?).map_err(malformed)?;
         let names: Vec<String> =
             builder.schema().fields().iter().map(|field| field.name().clone()).collect();
         if !names.contains(&source.text_field) {
@@ -119,7 +118,7 @@ impl Iterator for Parquet {
             }
             let records = match self.batches.next()? {
                 Ok(batch) => self.records_of(&batch),
-                Err(error) => Err(malformed(&self.path, error)),
+                Err(error) => Err(malformed(&self.path, error.into())),
             };
             match records {
                 Ok(records) => self.records = records.into_iter(),
@@ -129,11 +128,20 @@ impl Iterator for Parquet {
     }
 }
 
-fn malformed(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::Malformed {
-        path: path.to_owned(),
-        problem: format!("not a readable Parquet file: {error}"),
+/// An error of the decoder: one of reading the file, if that is what it was, else of what the file holds.
+fn malformed(path: &Path, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(inner) => no_parquet(path, inner),
+        },
+        error => no_parquet(path, error),
     }
+}
+
+fn no_parquet(path: &Path, problem: impl std::fmt::Display) -> Error {
+    let problem = format!("not a readable Parquet file: {problem}");
+    Error::Malformed { path: path.to_owned(), problem }
 }
 
 /// The columns of a batch that make documents.
@@ -158,8 +166,9 @@ impl<'a> Columns<'a> {
             }),
         };
         let text = column(&source.text_field)?;
-        let text = text
-            .ok_or_else(|| malformed(path, format!("column `{}` is missing", source.text_field)))?;
+        let text = text.ok_or_else(|| {
+            no_parquet(path, format!("column `{}` is missing", source.text_field))
+        })?;
         let is_own = DOCUMENT_COLUMNS.iter().all(|name| batch.column_by_name(name).is_some());
         let own = if is_own {
             [column("source")?, column("language")?, column("meta")?]

@@ -1,20 +1,16 @@
 //! A file as a stream of lines: decompressed by its magic number, bounded in line length, errors with file and line.
 
 use std::{
-    fs::File,
     io::{BufRead, BufReader, ErrorKind, Read},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
 };
 
-use super::{BadReason, BadRecord, MAX_RECORD_BYTES, Record};
+use super::{BadReason, BadRecord, MAX_RECORD_BYTES, Record, file::InputFile};
 use crate::{Error, Result};
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const UTF8_BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// Lines of a plain, gzip or zstd file.
@@ -33,7 +29,7 @@ pub(crate) fn for_each_line(
     path: &Path,
     mut handle: impl FnMut(u64, &[u8]) -> Result<()>,
 ) -> Result<()> {
-    let mut lines = Lines::open(path, Arc::default())?;
+    let mut lines = Lines::open(&InputFile::local(path)?, Arc::default())?;
     let mut buffer = Vec::new();
     while let Some(line) = lines.next(&mut buffer)? {
         let Line::Whole(line) = line else {
@@ -52,7 +48,7 @@ pub(super) enum Line<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
+pub(super) enum Packing {
     Plain,
     Gzip,
     Zstd,
@@ -63,10 +59,10 @@ impl Lines {
     ///
     /// # Errors
     /// The file is missing or unreadable, or its name promises a compression that its first bytes do not show.
-    pub(super) fn open(path: &Path, position: Arc<AtomicU64>) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
-        let mut file = BufReader::with_capacity(1 << 18, Counted { file, position });
-        let start = file.fill_buf().map_err(Error::io(path))?;
+    pub(super) fn open(input: &InputFile, position: Arc<AtomicU64>) -> Result<Self> {
+        let path = &input.path;
+        let mut file = BufReader::with_capacity(1 << 18, input.open(position)?);
+        let start = file.fill_buf().map_err(|error| Error::reading(path, error))?;
         let packing = Packing::of(path, start)?;
         let reader: Box<dyn Read + Send> = match packing {
             Packing::Plain => Box::new(file),
@@ -156,11 +152,11 @@ impl Lines {
 
     /// A reading error: of a compressed file, damage inside it, told with the line reached.
     fn broken(&self, error: std::io::Error) -> Error {
-        let packing = match self.packing {
-            Packing::Plain => return Error::io(&self.path)(error),
-            Packing::Gzip => "gzip",
-            Packing::Zstd => "zstd",
-        };
+        let is_own = error.get_ref().is_some_and(|inner| inner.is::<Error>());
+        if is_own || self.packing == Packing::Plain {
+            return Error::reading(&self.path, error);
+        }
+        let packing = self.packing.name();
         let place = format!("in or after line {}", self.line.max(1));
         let problem = match error.kind() {
             ErrorKind::UnexpectedEof => format!("{packing} data is truncated {place}"),
@@ -171,22 +167,42 @@ impl Lines {
 }
 
 impl Packing {
-    fn of(path: &Path, start: &[u8]) -> Result<Self> {
+    /// The packing that the first bytes of a file show.
+    ///
+    /// # Errors
+    /// Its name promises another.
+    pub(super) fn of(path: &Path, start: &[u8]) -> Result<Self> {
         let extension = path.extension().and_then(|extension| extension.to_str());
-        let (packing, named) = match extension {
-            _ if start.starts_with(&GZIP_MAGIC) => return Ok(Self::Gzip),
-            _ if is_zstd(start) => return Ok(Self::Zstd),
-            Some("gz") => (Self::Gzip, "gzip"),
-            Some("zst") => (Self::Zstd, "zstd"),
+        let named = match (Self::of_magic(start), extension) {
+            (Some(packing), _) => return Ok(packing),
+            (None, Some("gz")) => Self::Gzip.name(),
+            (None, Some("zst")) => Self::Zstd.name(),
             _ => return Ok(Self::Plain),
         };
-        debug_assert_ne!(packing, Self::Plain);
         let found = match start.len() {
             0 => "nothing".to_owned(),
             n => format!("bytes {:02x?}", &start[..n.min(4)]),
         };
         let problem = format!("the name promises {named} data, found {found} at its start");
         Err(Error::Malformed { path: path.to_owned(), problem })
+    }
+
+    /// The packing of which bytes are the beginning.
+    pub(super) fn of_magic(start: &[u8]) -> Option<Self> {
+        match start {
+            _ if start.starts_with(&GZIP_MAGIC) => Some(Self::Gzip),
+            _ if is_zstd(start) => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
     }
 }
 
@@ -197,20 +213,6 @@ fn is_zstd(start: &[u8]) -> bool {
     start.starts_with(&ZSTD_MAGIC) || skippable
 }
 
-/// A file that reports how far it was read.
-struct Counted {
-    file: File,
-    position: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let bytes = self.file.read(buffer)?;
-        self.position.fetch_add(bytes as u64, Ordering::Relaxed);
-        Ok(bytes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -218,7 +220,7 @@ mod tests {
     use super::*;
 
     fn lines(path: &Path, limit: usize) -> Result<Vec<String>> {
-        let mut lines = Lines::open(path, Arc::default())?;
+        let mut lines = Lines::open(&InputFile::local(path).unwrap(), Arc::default())?;
         let (mut buffer, mut found) = (Vec::new(), Vec::new());
         while let Some(line) = lines.next_within(&mut buffer, limit)? {
             found.push(match line {

@@ -1,13 +1,10 @@
 //! Plain text to documents: the whole file, or its lines, paragraphs or articles.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use super::{
     BadReason, MAX_RECORD_BYTES, Record, Source,
-    inputs::InputFile,
+    file::InputFile,
     stream::{Line, Lines},
 };
 use crate::{Document, Result};
@@ -22,7 +19,7 @@ pub(super) enum Unit {
 
 /// A file that is one document, with the id `source/file`.
 pub(super) struct WholeFile {
-    path: PathBuf,
+    file: InputFile,
     id: String,
     source: Source,
     position: Option<Arc<AtomicU64>>,
@@ -31,13 +28,13 @@ pub(super) struct WholeFile {
 impl WholeFile {
     pub(super) fn new(file: &InputFile, source: &Source, position: Arc<AtomicU64>) -> Self {
         let id = format!("{}/{}", source.name, file.name);
-        Self { path: file.path.clone(), id, source: source.clone(), position: Some(position) }
+        Self { file: file.clone(), id, source: source.clone(), position: Some(position) }
     }
 
     fn read(&self, position: Arc<AtomicU64>) -> Result<Record> {
-        let lines = Lines::open(&self.path, position)?;
+        let lines = Lines::open(&self.file, position)?;
         let whole = |reason, detail| super::BadRecord {
-            place: format!("{}:1", self.path.display()),
+            place: format!("{}:1", self.file.path.display()),
             reason,
             detail,
             bytes: 0,
@@ -114,7 +111,7 @@ impl Pieces {
         position: Arc<AtomicU64>,
     ) -> Result<Self> {
         Ok(Self {
-            lines: Lines::open(&file.path, position)?,
+            lines: Lines::open(file, position)?,
             buffer: Vec::new(),
             source: source.clone(),
             file: file.name.clone(),

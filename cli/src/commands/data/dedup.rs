@@ -17,7 +17,7 @@ use neo_data::{
     pipeline::{self, Account, Dedup},
 };
 
-use super::{Reporter, Stage, expand_home};
+use super::{Reporter, Stage, expand_home, print_account};
 use crate::error::Usage;
 
 /// Ways to find copies. All but `words` go by ids: of copies, the document with the smallest id is kept, so
@@ -135,7 +135,9 @@ impl Stage {
         let mut show = |event: pipeline::Event<'_>| reporter.show(event);
         let account = pipeline::deduplicate(method, &source, index, out, self.format, &mut show)?;
         drop(reporter);
-        self.account(Account { recipe: source.name, sources: vec![account] })
+        let account = Account { recipe: source.name, sources: vec![account] };
+        self.write(&account)?;
+        print_account(&account, self.json)
     }
 }
 

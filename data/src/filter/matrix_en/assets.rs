@@ -76,10 +76,20 @@ pub(in crate::filter) fn existing(
         return Err(Error::Setting(problem));
     };
     let found = names.iter().map(|name| folder.join(name)).find(|path| path.exists());
-    found.ok_or_else(|| {
-        let path = folder.join(names[0]);
-        Error::Setting(format!("`{}` is missing, which rule `{rule}` needs", path.display()))
-    })
+    let wanted = folder.join(names[0]);
+    match found {
+        Some(ref found) if *found != wanted => {
+            let (found, wanted) = (found.display(), wanted.display());
+            tracing::warn!("`{found}` stands in for `{wanted}`, which rule `{rule}` is made for");
+        }
+        Some(_) => {}
+        None => {
+            let wanted = wanted.display();
+            let problem = format!("`{wanted}` is missing, which rule `{rule}` needs");
+            return Err(Error::Setting(problem));
+        }
+    }
+    Ok(found.unwrap_or(wanted))
 }
 
 /// Reads the array on the first line of a file.

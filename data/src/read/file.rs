@@ -1,0 +1,138 @@
+//! A file to read, wherever it lies: how it is opened as a stream, and in pieces for Parquet.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use parquet::{
+    errors::ParquetError,
+    file::reader::{ChunkReader, Length},
+};
+
+use super::inputs::without_compression;
+use crate::{Error, Result, store::Object};
+
+/// A file of a source.
+#[derive(Clone, Debug)]
+pub(super) struct InputFile {
+    /// Where it lies, for messages too: a path or an address.
+    pub(super) path: PathBuf,
+    /// Its name in document ids: relative to the folder given, `/` between parts, without `.gz` or `.zst`.
+    pub(super) name: String,
+    /// Size as it is stored.
+    pub(super) bytes: u64,
+    object: Option<Object>,
+}
+
+impl InputFile {
+    /// A file of this machine.
+    ///
+    /// # Errors
+    /// It does not exist.
+    pub(super) fn local(path: &Path) -> Result<Self> {
+        let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Ok(Self {
+            path: path.to_owned(),
+            name: without_compression(&name).to_owned(),
+            bytes: metadata.len(),
+            object: None,
+        })
+    }
+
+    /// The same file under another name in ids.
+    pub(super) fn named(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
+    /// An object of a store, with its name in ids.
+    pub(super) fn remote(object: Object, name: String) -> Self {
+        let path = PathBuf::from(object.address());
+        Self { path, name, bytes: object.n_bytes(), object: Some(object) }
+    }
+
+    /// The file from its start; `position` is advanced by every byte read from it.
+    ///
+    /// # Errors
+    /// It is missing or unreadable.
+    pub(super) fn open(&self, position: Arc<AtomicU64>) -> Result<Box<dyn Read + Send>> {
+        Ok(match &self.object {
+            Some(object) => Box::new(Counted { inner: object.read_from(0), position }),
+            None => {
+                let file = File::open(&self.path).map_err(Error::io(&self.path))?;
+                Box::new(Counted { inner: file, position })
+            }
+        })
+    }
+
+    /// The file for reading in pieces.
+    ///
+    /// # Errors
+    /// It is missing or unreadable.
+    pub(super) fn chunks(&self) -> Result<Chunks> {
+        Ok(match &self.object {
+            Some(object) => Chunks::Object(object.clone()),
+            None => Chunks::File(File::open(&self.path).map_err(Error::io(&self.path))?),
+        })
+    }
+}
+
+/// A file of which pieces are read.
+pub(super) enum Chunks {
+    File(File),
+    Object(Object),
+}
+
+impl Length for Chunks {
+    fn len(&self) -> u64 {
+        match self {
+            Self::File(file) => Length::len(file),
+            Self::Object(object) => object.n_bytes(),
+        }
+    }
+}
+
+impl ChunkReader for Chunks {
+    type T = Box<dyn Read + Send>;
+
+    fn get_read(&self, start: u64) -> std::result::Result<Self::T, ParquetError> {
+        Ok(match self {
+            Self::File(file) => Box::new(BufReader::new(file.get_read(start)?)),
+            Self::Object(object) => Box::new(object.read_from(start)),
+        })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> std::result::Result<Bytes, ParquetError> {
+        let beyond = start.checked_add(length as u64).is_none_or(|end| end > self.len());
+        if beyond {
+            return Err(ParquetError::EOF(format!("{length} bytes at {start}, beyond the end")));
+        }
+        match self {
+            Self::File(file) => file.get_bytes(start, length),
+            Self::Object(object) => object
+                .range(start..start + length as u64)
+                .map_err(|error| ParquetError::External(Box::new(error))),
+        }
+    }
+}
+
+/// A file that reports how far it was read.
+struct Counted<R> {
+    inner: R,
+    position: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let bytes = self.inner.read(buffer)?;
+        self.position.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+}
