@@ -119,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_holds_the_page_is_no_furniture() {
+        let long = "A paragraph that goes on for long enough to be seen as the text of the page.";
+        check(&format!("<header><p>Menu of the site</header><p>{long}"), long);
+        check(
+            &format!("<header><h1>Head</h1><p>{long}<p>\u{200d}</p></header>"),
+            &format!("Head\n{long}"),
+        );
+    }
+
+    #[test]
     fn the_title_is_told_apart() {
         let page = page("<head><title> A &amp; B\n</title></head><p>text");
         assert_eq!((page.title.as_deref(), page.text.as_str()), (Some("A & B"), "text"));

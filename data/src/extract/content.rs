@@ -35,23 +35,43 @@ enum Class {
 
 /// The blocks to keep, in their order.
 pub(super) fn wanted(blocks: &[Block]) -> Vec<&Block> {
-    let strict = choose(blocks.iter().filter(|block| !is_furniture(block, true)).collect());
+    let signs = Signs { names: true, headers: !headers_hold_the_text(blocks) };
+    let without = |signs: Signs| choose(blocks.iter().filter(|b| !signs.tell(b)).collect());
+    let strict = without(signs);
     let found = weight(&strict);
     if found >= LITTLE {
         return strict;
     }
-    let lenient = choose(blocks.iter().filter(|block| !is_furniture(block, false)).collect());
+    let lenient = without(Signs { names: false, ..signs });
     if weight(&lenient) > 4 * found { lenient } else { strict }
 }
 
-/// Whether a block is the page's and not the text's.
-fn is_furniture(block: &Block, by_names: bool) -> bool {
-    let place = block.place;
-    let in_page_header = place.header && !(place.content || block.kind == Kind::Heading);
-    place.furniture
-        || in_page_header
-        || (by_names && place.named_furniture)
-        || furniture::is_notice(&block.text, block.n_chars)
+/// What furniture is known by on a page, beside its own tags.
+#[derive(Clone, Copy, Debug)]
+struct Signs {
+    names: bool,
+    headers: bool,
+}
+
+impl Signs {
+    /// Whether a block is the page's and not the text's.
+    fn tell(self, block: &Block) -> bool {
+        let place = block.place;
+        let in_page_header = place.header && !(place.content || block.kind == Kind::Heading);
+        place.furniture
+            || (self.headers && in_page_header)
+            || (self.names && place.named_furniture)
+            || furniture::is_notice(&block.text, block.n_chars)
+    }
+}
+
+/// Some pages are built within a `header`; then it says nothing.
+fn headers_hold_the_text(blocks: &[Block]) -> bool {
+    let texts = blocks.iter().filter(|block| !block.place.furniture && class(block) == Class::Text);
+    let (all, in_headers) = texts.fold((0, 0), |(all, in_headers), block| {
+        (all + block.weight, in_headers + block.weight * usize::from(block.place.header))
+    });
+    in_headers * 5 > all * 2
 }
 
 fn choose(blocks: Vec<&Block>) -> Vec<&Block> {

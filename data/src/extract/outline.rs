@@ -21,6 +21,8 @@ const INLINE_REACH: usize = 64;
 const BLOCK_REACH: usize = 512;
 /// Longest title kept, in characters.
 const TITLE_CHARS: usize = 1000;
+/// Weight of a row from which line breaks in it are those of a text.
+const CELL_WEIGHT: usize = 160;
 /// Levels of lists that are indented.
 const INDENT_LEVELS: usize = 5;
 
@@ -152,6 +154,8 @@ struct Row {
     cell_has_text: bool,
     /// A block ended in this cell, so that further text of it is no more one cell of a row.
     broken: bool,
+    /// A line break went by since the last text.
+    line_broken: bool,
 }
 
 /// The block that is being read.
@@ -365,9 +369,13 @@ impl Builder {
         if self.place.hidden {
             return;
         }
-        match (self.place.preformatted, self.row) {
+        match (self.place.preformatted, &mut self.row) {
             (true, _) => self.line.text.push('\n'),
-            (false, Some(_)) => self.line.space = Space::Blank,
+            (false, Some(row)) => {
+                row.broken |= row.line_broken || self.line.weight > CELL_WEIGHT;
+                row.line_broken = true;
+                self.line.space = Space::Blank;
+            }
             (false, None) => {
                 let kind = self.line.kind;
                 self.end_line();
@@ -400,7 +408,7 @@ impl Builder {
     fn break_cell(&mut self) {
         let Some(row) = &mut self.row else { return };
         let breaks = row.broken && row.cell_has_text;
-        *row = Row { cell_has_text: true, broken: false };
+        *row = Row { cell_has_text: true, ..Row::default() };
         if breaks {
             self.end_line();
         }
@@ -433,7 +441,7 @@ impl Builder {
             Kind::Row => line.text.trim_matches([' ', '|']),
             _ => line.text.trim(),
         };
-        if text.is_empty() {
+        if text.is_empty() || is_blank(text) {
             // The mark of an item whose text is yet to come.
             self.line.mark = line.mark;
             if !matches!(line.kind, Kind::Heading | Kind::Preformatted) {
@@ -502,7 +510,7 @@ impl Line {
         for c in text.chars() {
             match c {
                 '\n' | '\r' => self.space = Space::LineEnd,
-                ' ' | '\t' | '\u{c}' | '\u{a0}' => self.space = self.space.or_blank(),
+                ' ' | '\t' | '\u{c}' | '\u{a0}' | '\u{3000}' => self.space = self.space.or_blank(),
                 '\u{200b}' | '\u{feff}' | '\u{ad}' | '\0' => {}
                 _ => self.push_char(c, is_link),
             }
@@ -545,6 +553,12 @@ impl Space {
             space => space,
         }
     }
+}
+
+/// Whether a short text shows nothing: joiners and marks of direction alone.
+fn is_blank(text: &str) -> bool {
+    text.len() < 16
+        && text.chars().all(|c| c.is_whitespace() || ('\u{200b}'..='\u{200f}').contains(&c))
 }
 
 /// Characters of scripts that put no spaces between words.

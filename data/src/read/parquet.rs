@@ -4,6 +4,7 @@
 //! Other columns of foreign files are left out.
 
 use std::{
+    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -15,7 +16,9 @@ use arrow_array::{Array, LargeStringArray, RecordBatch, StringArray, StringViewA
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{
+            ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+        },
     },
     errors::ParquetError,
 };
@@ -37,6 +40,7 @@ pub(super) struct Parquet {
     n_file_rows: u64,
     file_bytes: u64,
     position: Arc<AtomicU64>,
+    failed: bool,
 }
 
 impl Parquet {
@@ -47,8 +51,11 @@ impl Parquet {
     ) -> Result<Self> {
         let path = &input.path;
         let malformed = |error: ParquetError| malformed(path, error);
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(input.chunks()?).map_err(malformed)?;
+        // Arrow's own schema in the file says nothing that strings need, and its decoder trusts it.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let chunks = input.chunks()?;
+        let open = || ParquetRecordBatchReaderBuilder::try_new_with_options(chunks, options);
+        let builder = guarded(path, open)?.map_err(malformed)?;
         let names: Vec<String> =
             builder.schema().fields().iter().map(|field| field.name().clone()).collect();
         if !names.contains(&source.text_field) {
@@ -66,8 +73,8 @@ impl Parquet {
         ];
         let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
         let n_file_rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
-        let batches =
-            builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(malformed)?;
+        let build = || builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
+        let batches = guarded(path, build)?.map_err(malformed)?;
         Ok(Self {
             path: path.clone(),
             name: input.name.clone(),
@@ -78,6 +85,7 @@ impl Parquet {
             n_file_rows,
             file_bytes: input.bytes,
             position,
+            failed: false,
         })
     }
 
@@ -116,16 +124,28 @@ impl Iterator for Parquet {
             if let Some(record) = self.records.next() {
                 return Some(Ok(record));
             }
-            let records = match self.batches.next()? {
-                Ok(batch) => self.records_of(&batch),
-                Err(error) => Err(malformed(&self.path, error.into())),
+            if self.failed {
+                return None;
+            }
+            let records = match guarded(&self.path, || self.batches.next()) {
+                Ok(None) => return None,
+                Ok(Some(Ok(batch))) => self.records_of(&batch),
+                Ok(Some(Err(error))) => Err(malformed(&self.path, error.into())),
+                Err(error) => Err(error),
             };
+            self.failed = records.is_err();
             match records {
                 Ok(records) => self.records = records.into_iter(),
                 Err(error) => return Some(Err(error)),
             }
         }
     }
+}
+
+/// Calls the decoder, whose checks of damaged files have holes: where it panics, the file is to blame.
+fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(call))
+        .map_err(|_| no_parquet(path, "the decoder gave up on it"))
 }
 
 /// An error of the decoder: one of reading the file, if that is what it was, else of what the file holds.
