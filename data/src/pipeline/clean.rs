@@ -84,7 +84,7 @@ impl Cleaner {
             name: source.name.clone(),
             language: source.language,
             unread: reader.limits(),
-            stages: vec![stages.read, stages.filter, stages.exact],
+            stages: stages.into_vec(self.settings.dedup),
             train: Default::default(),
             held_out: Default::default(),
         })
@@ -237,5 +237,14 @@ impl Stages {
             filter: StageAccount::new("filter", settings.rules.settings().clone()),
             exact: StageAccount::new("exact", serde_json::json!({ "dedup": settings.dedup })),
         }
+    }
+
+    /// Those that were run.
+    fn into_vec(self, dedup: Dedup) -> Vec<StageAccount> {
+        let mut stages = vec![self.read, self.filter];
+        if dedup == Dedup::Exact {
+            stages.push(self.exact);
+        }
+        stages
     }
 }
