@@ -92,8 +92,13 @@ impl Basic {
 }
 
 /// What the quantities of all families are.
-pub(super) fn descriptions() -> Vec<(&'static str, &'static str)> {
-    FAMILIES.iter().copied().flatten().map(|measure| (measure.name, measure.about)).collect()
+pub(super) fn descriptions() -> Vec<(&'static str, String)> {
+    FAMILIES
+        .iter()
+        .copied()
+        .flatten()
+        .map(|measure| (measure.name, measure.about.to_owned()))
+        .collect()
 }
 
 /// A rule file as it is written: a table per language, a key per rule.

@@ -282,10 +282,14 @@ impl MatrixEn {
     }
 
     /// What the rules measure in the mode in use.
-    pub(super) fn descriptions(&self) -> Vec<(&'static str, &'static str)> {
+    pub(super) fn descriptions(&self) -> Vec<(&'static str, String)> {
         let corrected = |rule: &Rule| rule.corrected.filter(|_| self.mode == Mode::Corrected);
+        let in_words = |rule: &Rule| match corrected(rule) {
+            Some(corrected) => format!("{}; corrected: {corrected}", rule.about),
+            None => rule.about.to_owned(),
+        };
         let rules = self.rules.iter();
-        rules.map(|(rule, _)| (rule.name, corrected(rule).unwrap_or(rule.about))).collect()
+        rules.map(|(rule, _)| (rule.name, in_words(rule))).collect()
     }
 
     /// The first rule that fails, if any.

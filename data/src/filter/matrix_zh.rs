@@ -237,10 +237,22 @@ impl MatrixZh {
     }
 
     /// What the rules measure in the mode in use.
-    pub(super) fn descriptions(&self) -> Vec<(&'static str, &'static str)> {
+    pub(super) fn descriptions(&self) -> Vec<(&'static str, String)> {
         let corrected = |rule: &Rule| rule.corrected.filter(|_| self.mode == Mode::Corrected);
+        let in_words = |rule: &Rule| match corrected(rule) {
+            Some(corrected) => format!("{}; corrected: {corrected}", rule.about),
+            None => rule.about.to_owned(),
+        };
         let rules = self.rules.iter();
-        rules.map(|(rule, _)| (rule.name, corrected(rule).unwrap_or(rule.about))).collect()
+        let mut words: Vec<(&'static str, String)> =
+            rules.map(|(rule, _)| (rule.name, in_words(rule))).collect();
+        if !self.repetition.is_empty() {
+            words.push((
+                "C15",
+                "share of characters in repeated runs, a limit for each length of run".to_owned(),
+            ));
+        }
+        words
     }
 
     /// The first rule that fails, or the text as rewritten. None stands for a text or an address that is not there

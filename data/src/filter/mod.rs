@@ -191,7 +191,7 @@ impl RuleSet {
     }
 
     /// What the rules measure, by their names, where it is put into words.
-    fn descriptions(&self) -> Vec<(&'static str, &'static str)> {
+    fn descriptions(&self) -> Vec<(&'static str, String)> {
         match &self.rules {
             Rules::None | Rules::RedPajama(_) => Vec::new(),
             Rules::Basic(_) => basic::descriptions(),

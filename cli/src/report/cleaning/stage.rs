@@ -83,17 +83,15 @@ fn rules(stage: &StageAccount) -> Vec<Rule> {
     let mut rules: Vec<(&str, Tally)> =
         stage.rules.iter().map(|(rule, &tally)| (rule.as_str(), tally)).collect();
     rules.sort_by_key(|(_, tally)| std::cmp::Reverse((tally.documents, tally.bytes)));
-    let rule = |(name, tally): (&str, Tally)| {
-        let share = tally.documents as f64 / stage.input.documents.max(1) as f64;
-        Rule {
-            name: name.to_owned(),
-            about: stage.settings["about"][name].as_str().map(str::to_owned),
-            limits: limits(&stage.settings, name),
-            documents: short(tally.documents as f64),
-            share: percent(tally.documents, stage.input.documents),
-            width: 100.0 * share,
-            bytes: bytes(tally.bytes),
-        }
+    let most = rules.first().map_or(1, |(_, tally)| tally.documents.max(1));
+    let rule = |(name, tally): (&str, Tally)| Rule {
+        name: name.to_owned(),
+        about: stage.settings["about"][name].as_str().map(str::to_owned),
+        limits: limits(&stage.settings, name),
+        documents: short(tally.documents as f64),
+        share: percent(tally.documents, stage.input.documents),
+        width: 100.0 * tally.documents as f64 / most as f64,
+        bytes: bytes(tally.bytes),
     };
     rules.into_iter().map(rule).collect()
 }
@@ -103,8 +101,9 @@ fn limits(settings: &Value, rule: &str) -> String {
     let Some(tables) = settings.as_object() else { return String::new() };
     let of_table = |(table, rules): (&String, &Value)| {
         let limits = rules.get(rule)?.as_object()?;
-        let limits: Vec<String> =
-            limits.iter().map(|(side, value)| format!("{side} {value}")).collect();
+        let sides = ["min", "above", "max", "below"];
+        let limits = sides.iter().filter_map(|side| limits.get_key_value(*side));
+        let limits: Vec<String> = limits.map(|(side, value)| format!("{side} {value}")).collect();
         let language = if table == "rules" { String::new() } else { format!("{table}: ") };
         (!limits.is_empty()).then(|| format!("{language}{}", limits.join(", ")))
     };
