@@ -6,9 +6,11 @@
 //! other: the first merge that crossed one of its borders would have been made, at that moment, among
 //! the two neighbours alone.
 //!
-//! So pieces are tried from left to right, longest first. A place that no piece leads on from is no
-//! border of the encoding; it is left for good, since only one chain leads there. Each place is thus
-//! left once, and costs as many tries as pieces start there.
+//! So the chain grows from left to right. The next few words' worth of text, merged alone, are a good
+//! guess: their symbols are neighbours that stay apart, so that only the first must be looked at. Where
+//! it does not fit, pieces are tried, longest first. A place that no piece leads on from is no border
+//! of the encoding; it is left for good, since only one chain leads there. Each place is thus entered
+//! once, and costs a merge of bounded length and as many tries as pieces start there.
 
 use rustc_hash::FxHashMap;
 
@@ -18,6 +20,10 @@ use super::normal_texts;
 
 /// Pairs of pieces that are remembered before the memory starts afresh.
 const MAX_REMEMBERED_PAIRS: usize = 1 << 16;
+/// Bytes that are merged to guess how the chain goes on.
+const AHEAD_BYTES: usize = 48;
+/// Of these, the bytes at the end that are no good guess, since the text behind them is not seen.
+const UNSURE_BYTES: usize = 12;
 /// Places for which memory is kept from segment to segment.
 const MAX_KEPT_PLACES: usize = 1 << 16;
 
@@ -89,6 +95,8 @@ pub(super) struct Chain {
     /// Whether two pieces, the first perhaps none, stay as they are when merged alone.
     are_apart: FxHashMap<(u32, u32), bool>,
     text: String,
+    /// A guess of the next symbols.
+    ahead: Vec<Symbol>,
 }
 
 /// A symbol of the chain and where it ends.
@@ -111,15 +119,14 @@ impl Chain {
         self.links.clear();
         self.is_dead.clear();
         self.is_dead.resize(text.len() / 64 + 1, 0);
-        let mut start = 0;
-        let mut candidate = first_candidate(text, tables);
+        let mut start = self.run_ahead(text, 0, tables, symbols);
+        let mut candidate = first_candidate(text, start, tables);
         while start < text.len() {
             match candidate {
                 Some(link) if self.fits(link, tables, symbols) => {
                     self.links.push(link);
-                    start = link.end;
-                    candidate = first_candidate(&text[start..], tables);
-                    candidate = candidate.map(|link| Link { end: link.end + start, ..link });
+                    start = self.run_ahead(text, link.end, tables, symbols);
+                    candidate = first_candidate(text, start, tables);
                 }
                 Some(link) => candidate = shorter(link, tables),
                 None => {
@@ -130,6 +137,51 @@ impl Chain {
                 }
             }
         }
+    }
+
+    /// Adds links as long as guesses fit, and gives where they end.
+    fn run_ahead(
+        &mut self,
+        text: &str,
+        mut start: usize,
+        tables: Tables<'_>,
+        symbols: &mut Symbols,
+    ) -> usize {
+        loop {
+            let sure_end = self.guess(text, start, tables, symbols);
+            let before = self.links.len();
+            for idx in 0..self.ahead.len() {
+                let symbol = self.ahead[idx];
+                let link = Link { symbol, end: start + n_bytes(symbol, tables) };
+                let fits = match idx {
+                    0 => self.fits(link, tables, symbols),
+                    _ => link.end <= sure_end && !self.is_dead(link.end),
+                };
+                if !fits {
+                    break;
+                }
+                self.links.push(link);
+                start = link.end;
+            }
+            if self.links.len() == before {
+                return start;
+            }
+        }
+    }
+
+    /// Merges the next bytes into `ahead`, and gives up to where that is a good guess.
+    fn guess(
+        &mut self,
+        text: &str,
+        start: usize,
+        tables: Tables<'_>,
+        symbols: &mut Symbols,
+    ) -> usize {
+        let end = text.floor_char_boundary(start + AHEAD_BYTES);
+        symbols.merge(&text[start..end], tables.merges);
+        self.ahead.clear();
+        self.ahead.extend(symbols.iter());
+        if end == text.len() { end } else { end - UNSURE_BYTES }
     }
 
     /// What was found, in the order of the text.
@@ -146,7 +198,7 @@ impl Chain {
 
     /// Whether the chain can go on with a link.
     fn fits(&mut self, link: Link, tables: Tables<'_>, symbols: &mut Symbols) -> bool {
-        if self.is_dead[link.end / 64] >> (link.end % 64) & 1 == 1 {
+        if self.is_dead(link.end) {
             return false;
         }
         let Kind::Piece(right) = link.symbol.kind() else { return true };
@@ -163,6 +215,10 @@ impl Chain {
         }
         self.are_apart.insert((left, right), fits);
         fits
+    }
+
+    fn is_dead(&self, place: usize) -> bool {
+        self.is_dead[place / 64] >> (place % 64) & 1 == 1
     }
 
     /// Merges the texts of two pieces, or of the right one alone.
@@ -184,26 +240,28 @@ impl Chain {
     }
 }
 
-/// The longest piece at the start of a text, or the character there if it is in no piece.
-fn first_candidate(text: &str, tables: Tables<'_>) -> Option<Link> {
-    if let Some(id) = tables.pieces.longest(text) {
-        return Some(Link {
-            symbol: Symbol::piece(id),
-            end: tables.pieces.texts[id as usize].len(),
-        });
-    }
-    let character = text.chars().next()?;
-    Some(Link { symbol: tables.merges.symbol(character), end: character.len_utf8() })
+/// The longest piece that starts at a place of a text, or the character there if it is in no piece.
+fn first_candidate(text: &str, start: usize, tables: Tables<'_>) -> Option<Link> {
+    let rest = &text[start..];
+    let symbol = match tables.pieces.longest(rest) {
+        Some(id) => Symbol::piece(id),
+        None => tables.merges.symbol(rest.chars().next()?),
+    };
+    Some(Link { symbol, end: start + n_bytes(symbol, tables) })
 }
 
 /// The next shorter piece with the same start.
 fn shorter(link: Link, tables: Tables<'_>) -> Option<Link> {
     let Kind::Piece(id) = link.symbol.kind() else { return None };
     let shorter = tables.pieces.shorter[id as usize];
-    let texts = &tables.pieces.texts;
-    let start = link.end - texts[id as usize].len();
-    (shorter != NONE).then(|| Link {
-        symbol: Symbol::piece(shorter),
-        end: start + texts[shorter as usize].len(),
-    })
+    let start = link.end - n_bytes(link.symbol, tables);
+    let symbol = Symbol::piece(shorter);
+    (shorter != NONE).then(|| Link { symbol, end: start + n_bytes(symbol, tables) })
+}
+
+fn n_bytes(symbol: Symbol, tables: Tables<'_>) -> usize {
+    match symbol.kind() {
+        Kind::Piece(id) => tables.pieces.texts[id as usize].len(),
+        Kind::Outside(character) => character.len_utf8(),
+    }
 }
