@@ -37,7 +37,9 @@ fn verbs(help: &str) -> Vec<&str> {
 fn list(path: &[&str], lines: &mut Vec<String>) {
     let help = help(path);
     let below = verbs(&help);
-    if below.is_empty() {
+    let options: Vec<String> =
+        section(&help, "Options:").iter().filter_map(|line| option(line)).collect();
+    if below.is_empty() || !options.is_empty() {
         let mut words = vec!["neo".to_owned()];
         words.extend(path.iter().map(|word| (*word).to_owned()));
         let arguments = section(&help, "Arguments:");
@@ -49,7 +51,7 @@ fn list(path: &[&str], lines: &mut Vec<String>) {
                 .filter(|word| word.starts_with(['<', '[']))
                 .map(str::to_owned),
         );
-        words.extend(section(&help, "Options:").iter().filter_map(|line| option(line)));
+        words.extend(options);
         lines.push(words.join(" "));
     }
     for verb in below {

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::Result;
 use crate::cache::AnswerCache;
 use crate::language_model::{Answers, LanguageModel, Pair, Prompt};
 use crate::metric::choice::{self, LogLikelihood};
 use crate::metric::{Aggregation, Metric, Score, error, generation};
 use crate::program::ProgramRunner;
-use crate::task::{Asked, Document, Output, Request, Task, requests_sha256};
+use crate::task::{Asked, Document, Output, Request, Task, prompt_sha256, requests_sha256};
+use crate::{Error, Result};
 
 /// How tasks are evaluated.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,7 @@ pub fn evaluate(
     programs: Option<&dyn ProgramRunner>,
 ) -> Result<Outcome> {
     let asked = task.requests(settings.limit)?;
+    check_prompt(task, &asked)?;
     let responses = ask(task, model, &asked, cache)?;
     let mut samples = Vec::new();
     let mut measures = Vec::new();
@@ -99,6 +100,20 @@ pub fn evaluate(
     }
     let requests_sha256 = requests_sha256(&asked);
     Ok(Outcome { measures, samples, requests_sha256, n_documents: asked.len() })
+}
+
+/// Refuses prompts that are not those that the task file pins, unless the caller changed the shots.
+fn check_prompt(task: &Task, asked: &[Asked]) -> Result<()> {
+    let Some(expected) = &task.definition.own.prompt_sha256 else { return Ok(()) };
+    let found = prompt_sha256(asked);
+    if found == *expected || Some(task.n_shots) != task.definition.n_shots.or(Some(0)) {
+        return Ok(());
+    }
+    Err(Error::Task {
+        task: task.definition.task.clone(),
+        problem: format!("its first prompt has the hash {found}, the file says {expected}"),
+        hint: Some("a changed prompt is another task: raise `version` and `prompt_sha256`".into()),
+    })
 }
 
 /// Answers of every document to its requests: `[sum, greedy]`, a sum, or a list of repeated texts.

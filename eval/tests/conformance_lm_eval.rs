@@ -145,8 +145,9 @@ impl LanguageModel for StandIn {
         _: &Generation,
         answers: &mut Answers<'_, String>,
     ) -> Result<()> {
+        let repeats = prompts.len() / self.generations.len();
         for i in 0..prompts.len() {
-            answers.set(i, self.generations[i].clone())?;
+            answers.set(i, self.generations[i / repeats].clone())?;
         }
         Ok(())
     }

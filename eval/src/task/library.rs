@@ -249,8 +249,12 @@ impl Choosing<'_> {
             }
         }
         names.sort();
+        let first = names.first().cloned();
         let part = |name: String| {
             let mut given = entry.given.clone();
+            if first.as_ref() != Some(&name) {
+                forget_prompt(&mut given);
+            }
             given.insert("task".into(), format!("{}_{}", whole.task, slug(&name)).into());
             given.shift_remove("task_alias");
             let of_part = |documents: &Arc<Vec<super::Document>>| {
@@ -339,6 +343,14 @@ fn first_text(value: &Value) -> Option<&str> {
 fn split_field(given: &Map<String, Value>) -> Option<String> {
     let own = given.get("metadata")?.get("neo")?;
     own.get("split_by")?.as_str().map(str::to_owned)
+}
+
+/// The pinned prompt is the first part's.
+fn forget_prompt(given: &mut Map<String, Value>) {
+    let own = given.get_mut("metadata").and_then(|metadata| metadata.get_mut("neo"));
+    if let Some(Value::Object(own)) = own {
+        own.shift_remove("prompt_sha256");
+    }
 }
 
 fn slug(name: &str) -> String {

@@ -14,7 +14,8 @@ pub struct Own {
     /// SHA-256 of each data file's unpacked bytes, by split.
     #[serde(default)]
     pub sha256: BTreeMap<String, String>,
-    /// SHA-256 of the first document's requests with the task's own number of shots.
+    /// SHA-256 of the first document's requests with the task's own number of shots; of the first
+    /// part's in a task that is split.
     pub prompt_sha256: Option<String>,
     /// Documents whose fields have these values; all others are left out.
     #[serde(default)]

@@ -1,0 +1,139 @@
+//! `neo eval --tasks` and `neo eval compare` on a tiny model: results, continuation, wrong input.
+
+mod program;
+
+use program::Workplace;
+use serde_json::Value;
+
+/// Exit code for wrong usage or input.
+const WRONG_INPUT: i32 = 2;
+
+/// The model that the small training run leaves.
+const MODEL: &str = "run/checkpoints/step-00000008";
+
+const CHOICE: &str = "task: mill\ndataset_path: json\noutput_type: multiple_choice\ntest_split: test\n\
+    fewshot_split: test\nnum_fewshot: 1\ndataset_kwargs: {data_files: {test: questions.jsonl}}\n\
+    doc_to_text: '{{q}}'\ndoc_to_choice: a\ndoc_to_target: gold\n\
+    metadata: {version: 2.0, neo: {chance: 0.5, opencompass: {mode: ppl, template: '{{q}} {{label}}'}}}\n";
+
+const WRITE: &str = "task: write\ndataset_path: json\noutput_type: generate_until\ntest_split: test\n\
+    dataset_kwargs: {data_files: {test: questions.jsonl}}\ndoc_to_text: '{{q}}'\n\
+    doc_to_target: '{{a[gold]}}'\ngeneration_kwargs: {until: ['.'], max_gen_toks: 6}\n";
+
+/// A trained model, two task files and their data.
+fn place() -> Workplace {
+    let place = Workplace::new();
+    place.prepare_training();
+    place.neo(&["train", "train.toml", "--out", "run", "--device", "flex"]).check(0, &[]);
+    let row = |i: usize| {
+        let answers =
+            if i.is_multiple_of(3) { r#"["corn", "old mill"]"# } else { r#"["river", "corn"]"# };
+        format!("{{\"q\": \"the miller {i}\", \"a\": {answers}, \"gold\": {}}}\n", i % 2)
+    };
+    place.write("questions.jsonl", (0..12).map(row).collect::<String>());
+    place.write("mill.yaml", CHOICE);
+    place.write("write.yaml", WRITE);
+    place
+}
+
+fn json(place: &Workplace, name: &str) -> Value {
+    let text = fs_err::read_to_string(place.path(name)).expect("results");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn eval<'a>(tasks: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["eval", "--model", MODEL, "--device", "flex", "--tasks", tasks];
+    arguments.extend(more);
+    arguments
+}
+
+#[test]
+fn results_have_that_programs_layout_and_can_be_compared() {
+    let place = place();
+    let files = ["--out", "a.json", "--samples", "a.jsonl"];
+    let outcome = place.neo(&eval("mill.yaml,write.yaml", &files)).check(0, &[]);
+    assert!(outcome.stdout.contains("mode: harness"), "{}", outcome.stdout);
+    let results = json(&place, "a.json");
+    let mill = &results["results"]["mill"];
+    for key in ["acc,none", "acc_stderr,none", "acc_ci95,none", "acc_norm,none"] {
+        assert!(!mill[key].is_null(), "{key} in {mill}");
+    }
+    assert_eq!(mill["sample_len"], 12);
+    assert_eq!(results["versions"]["mill"], 2.0);
+    assert_eq!(results["n-shot"]["mill"], 1);
+    assert_eq!(results["n-samples"]["write"]["effective"], 12);
+    assert_eq!(results["configs"]["mill"]["doc_to_text"], "{{q}}");
+    let samples = fs_err::read_to_string(place.path("a.jsonl")).expect("samples");
+    assert_eq!(samples.lines().count(), 24);
+    let first: Value = serde_json::from_str(samples.lines().next().expect("a line")).expect("JSON");
+    for key in ["doc_id", "doc", "target", "arguments", "resps", "doc_hash", "prompt_hash", "acc"] {
+        assert!(!first[key].is_null(), "{key} in {first}");
+    }
+    place.neo(&eval("mill.yaml", &["--out", "b.json"])).check(0, &[]);
+    let compared = place.neo(&["eval", "compare", "a.json", "b.json", "--json"]).check(0, &[]);
+    let compared: Value = serde_json::from_str(&compared.stdout).expect("JSON");
+    assert_eq!(compared["mill"]["acc,none"]["difference"], 0.0);
+    assert_eq!(compared["mill"]["acc,none"]["mcnemar_p"], 1.0);
+    place.neo(&eval("mill.yaml", &["--out", "c.json", "--mode", "opencompass"])).check(0, &[]);
+    place.neo(&["eval", "compare", "a.json", "c.json"]).check(WRONG_INPUT, &["different modes"]);
+    place.neo(&eval("mill.yaml", &["--out", "d.json", "--shots", "0"])).check(0, &[]);
+    place.neo(&["eval", "compare", "a.json", "d.json"]).check(WRONG_INPUT, &["`mill` differently"]);
+}
+
+#[test]
+fn an_evaluation_that_broke_off_goes_on_and_writes_the_same_bytes() {
+    let place = place();
+    let command = |out: &'static str| eval("mill.yaml,write.yaml", &["--out", out]);
+    place.neo(&command("whole.json")).check(0, &[]);
+    assert!(!place.path("whole.json.answers").exists(), "answers are removed at the end");
+    place.write("write.yaml", WRITE.replace("max_gen_toks: 6", "max_gen_toks: 600"));
+    let problem = ["600 tokens are to be written, the model's context has 32"];
+    place.neo(&command("broken.json")).check(WRONG_INPUT, &problem);
+    assert!(place.path("broken.json.answers").exists(), "answers are kept");
+    assert!(!place.path("broken.json").exists(), "nothing half done under that name");
+    place.write("write.yaml", WRITE);
+    place.neo(&command("broken.json")).check(0, &[]);
+    let read = |name: &str| fs_err::read(place.path(name)).expect("results");
+    assert!(read("whole.json") == read("broken.json"), "the files differ");
+}
+
+#[test]
+fn wrong_input_is_named() {
+    let place = place();
+    let check = |arguments: &[&str], parts: &[&str]| {
+        place.neo(arguments).check(WRONG_INPUT, parts);
+    };
+    check(&eval("arc_eazy", &[]), &["no such task", "did you mean `arc_easy`"]);
+    check(&eval("arc_easy", &["--data", "nowhere"]), &["is missing", "--data DIR"]);
+    check(&eval("mill.yaml", &["--shots", "12"]), &["12 shots need 13 documents, 12 are there"]);
+    check(&eval("write.yaml", &["--mode", "opencompass"]), &["no OpenCompass form"]);
+    check(&eval("humaneval", &["--data", "nowhere"]), &["is missing"]);
+    place.write(
+        "field.yaml",
+        CHOICE.replace("{{q}}'\ndoc_to_choice", "{{question}}'\ndoc_to_choice"),
+    );
+    check(
+        &eval("field.yaml", &[]),
+        &["names the field `question`; documents have `q`, `a`, `gold`"],
+    );
+    place.write("sum.yaml", CHOICE.replace("chance: 0.5", "sha256: {test: abc}"));
+    check(&eval("sum.yaml", &[]), &["questions.jsonl", "has the checksum", "expected abc"]);
+    place.write(
+        "hook.yaml",
+        CHOICE.replace("doc_to_choice: a", "doc_to_choice: !function utils.choices"),
+    );
+    check(&eval("hook.yaml", &[]), &["`doc_to_choice` needs Python: `utils.choices`"]);
+    place.write("run.yaml", format!("{WRITE}unsafe_code: true\n"));
+    check(&eval("run.yaml", &[]), &["runs programs", "--run-programs"]);
+    place.write(
+        "long.yaml",
+        CHOICE.replace("doc_to_choice: a", "doc_to_choice: \"{{[q*20, q*30]}}\""),
+    );
+    check(&eval("long.yaml", &[]), &["a continuation has", "more than the model's context of 32"]);
+    place.write("broken.yaml", "task: [");
+    check(&eval("broken.yaml", &[]), &["broken.yaml"]);
+    check(&["eval", "--model", MODEL], &["nothing to measure", "--tasks"]);
+    fs_err::remove_file(place.path(MODEL).join("tokenizer.model")).expect("a file");
+    fs_err::remove_file(place.path(MODEL).join("tokenizer.json")).ok();
+    check(&eval("mill.yaml", &[]), &["has no tokenizer"]);
+}
