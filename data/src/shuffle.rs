@@ -31,7 +31,9 @@ use crate::{Error, Result, engine::Observer};
 
 /// How long a plan may work before it is asked again whether to stop.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Memory that every sort keeps back for the merging of what it spilled, at most.
+/// Memory that a part of a plan should have: enough for its sorts to merge what they spilled.
+const PART_BYTES: usize = 16 << 20;
+/// Memory that every sort keeps back for merging, at most.
 const MERGE_BYTES: usize = 10 << 20;
 /// Rows of a batch between operators.
 const BATCH_ROWS: usize = 8192;
@@ -64,7 +66,7 @@ impl Shuffle {
     /// # Errors
     /// Threads or the folder cannot be had.
     pub(crate) fn new(memory_bytes: usize, spill: &Path) -> Result<Self> {
-        let n_threads = rayon::current_num_threads();
+        let n_parts = rayon::current_num_threads().min(memory_bytes / PART_BYTES).max(1);
         let folders = DiskManagerMode::Directories(vec![spill.to_owned()]);
         let runtime_env = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes)))
@@ -76,15 +78,15 @@ impl Shuffle {
             .build_arc()
             .map_err(failed)?;
         let mut config = SessionConfig::new()
-            .with_target_partitions(n_threads)
+            .with_target_partitions(n_parts)
             .with_batch_size(BATCH_ROWS)
             .with_repartition_file_scans(false)
-            .with_sort_spill_reservation_bytes(MERGE_BYTES.min(memory_bytes / (8 * n_threads)));
+            .with_sort_spill_reservation_bytes(MERGE_BYTES.min(memory_bytes / (8 * n_parts)));
         // Hash joins hold one side in memory; sorting both spills.
         config.options_mut().optimizer.prefer_hash_join = false;
         let session = SessionContext::new_with_config_rt(config, runtime_env);
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(n_threads)
+            .worker_threads(n_parts)
             .enable_time()
             .build()
             .map_err(Error::io(spill))?;

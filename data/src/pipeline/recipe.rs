@@ -200,9 +200,12 @@ format = "jsonl"
     #[test]
     fn mistakes_are_named() {
         check_error(&RECIPE.replace("input", "inputs"), "unknown key `source.0.inputs`");
-        check_error(&RECIPE.replace("rules", "ruls"), "line 7: unknown key `stage.0.ruls`");
-        check_error(&RECIPE.replace("\"filter\"", "\"filtre\""), "did you mean `filter`");
-        check_error(&RECIPE.replace("\"minhash\"", "\"minhsh\""), "did you mean `minhash`");
+        check_error(&RECIPE.replace("rules", "ruls"), "line 8: unknown key `stage.0.ruls`");
+        check_error(&RECIPE.replace("\"filter\"", "\"filtre\""), "nearest known value is `filter`");
+        check_error(
+            &RECIPE.replace("\"minhash\"", "\"minhsh\""),
+            "nearest known value is `minhash`",
+        );
         check_error(&RECIPE.replace("scheme", "shceme"), "unknown key `stage.1.shceme`");
         check_error(&RECIPE.replace("100000000", "1000"), "`engine.memory_bytes` is 1000");
         check_error(&RECIPE.replace("path = \"t.model\"", ""), "needs either `path` or `train`");
