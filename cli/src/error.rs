@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 /// Exit code for wrong usage or wrong input.
 pub(crate) const WRONG_INPUT: u8 = 2;
+/// Exit code of work that was interrupted but saved, so that a scheduler can requeue it.
+pub(crate) const INTERRUPTED: u8 = 75;
 
 /// A mistake in what was typed that no library sees, such as two options that contradict.
 #[derive(Debug)]
@@ -37,6 +39,10 @@ impl StdError for Usage {}
 pub(crate) fn report(failure: &anyhow::Error) -> ExitCode {
     if failure.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
+    }
+    if failure.chain().any(is_interruption) {
+        eprintln!("{failure}; the same command goes on");
+        return ExitCode::from(INTERRUPTED);
     }
     eprint!("{}", render(failure));
     // The outermost error that can tell decides: it knows what its causes were to it.
@@ -98,6 +104,11 @@ fn hint(cause: &(dyn StdError + 'static)) -> Option<String> {
     } else {
         cause.downcast_ref::<Usage>().and_then(|usage| usage.hint.clone())
     }
+}
+
+/// Whether the user asked to stop.
+fn is_interruption(cause: &(dyn StdError + 'static)) -> bool {
+    matches!(cause.downcast_ref(), Some(neo_data::Error::Interrupted))
 }
 
 /// Whether the reader of our output has gone away.

@@ -6,11 +6,13 @@
 use std::{
     io::{Write, stderr, stdout},
     path::Path,
+    sync::{Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use neo_data::{
     Result,
-    pipeline::{self, Event, Recipe},
+    engine::{Event, Observer},
+    pipeline::{self, Recipe},
 };
 
 fn main() -> Result<()> {
@@ -19,18 +21,23 @@ fn main() -> Result<()> {
         return Err(neo_data::Error::Setting("expected two arguments: RECIPE OUT".to_owned()));
     };
     let recipe = Recipe::read(Path::new(&recipe), &arguments.collect::<Vec<_>>())?;
-    let mut shown = String::new();
-    let account = pipeline::run(&recipe, Path::new(&out), &mut |event| match event {
+    let shown = Mutex::new(String::new());
+    let on_event = |event: Event<'_>| match event {
         Event::Warning(what) => drop(writeln!(stderr(), "warning: {what}")),
-        Event::Progress { stage, source, .. } => {
-            let stage = format!("{stage} {source}");
-            if stage != shown {
+        Event::Progress { stage, .. } => {
+            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            if *shown != stage {
                 drop(writeln!(stderr(), "{stage}"));
-                shown = stage;
+                *shown = stage.to_owned();
             }
         }
-    })?;
-    for source in &account.sources {
+    };
+    let never = AtomicBool::new(false);
+    let done = pipeline::run(&recipe, Path::new(&out), Observer::new(&on_event, &never))?;
+    if done.n_made == 0 {
+        drop(writeln!(stderr(), "nothing left to do"));
+    }
+    for source in &done.account.sources {
         let (input, kept) = (source.input(), source.kept());
         let share = 100.0 * kept.bytes as f64 / input.bytes.max(1) as f64;
         let tokens = (source.train.tokens, source.held_out.tokens);

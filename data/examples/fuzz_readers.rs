@@ -16,11 +16,13 @@ use std::{
 use neo_data::{
     Language, Result,
     corpus::Corpus,
-    dedup::{Index, Method as _, exact::Exact},
+    dedup::IndexReader,
+    engine::Observer,
     extract,
     fast_text::FastText,
     filter::{RuleSet, RuleSource},
-    personal, pipeline,
+    personal,
+    pipeline::{self, Dedup, Single, Stage},
     read::{Format, Reader, Source},
     shard::Shard,
     tokenizer::{Tokenizer, TrainerSettings},
@@ -201,14 +203,22 @@ fn targets(dir: &Path, files: &[PathBuf]) -> Result<Vec<Target>> {
     neo_data::write::write_file(&raw, &jsonl())?;
     let source = Source::new("s", Language::En, vec![raw.to_string_lossy().into()], Format::Jsonl);
     let (index, kept) = (dir.join("kept.index"), dir.join("kept.parquet"));
-    pipeline::deduplicate(&Exact, &source, Some(&index), dir, FileFormat::Parquet, &mut |_| ())?;
+    let single = Single {
+        out: dir,
+        kept: "kept",
+        format: FileFormat::Parquet,
+        memory_bytes: 1 << 28,
+        index: Some(&index),
+    };
+    let stage = Stage::Dedup(Dedup::Exact {});
+    pipeline::run_single(&single, Some(&stage), &source, Observer::quiet())?;
     let tokenizer = Tokenizer::train(
         [("s", "the river ran past the old mill 河水流过古老的磨坊")],
         &TrainerSettings { character_coverage: 1.0, ..TrainerSettings::neo(300) },
         &mut |_, _| (),
     )?;
     let corpus = dir.join("corpus");
-    pipeline::tokenize(&[kept.clone()], &tokenizer, &corpus, &mut |_| ())?;
+    pipeline::tokenize(&[kept.clone()], &tokenizer, &corpus, &Observer::quiet())?;
     let mut targets = vec![
         Target { name: "jsonl", file: "x", valid: packed(&jsonl()), read: read_all(Format::Jsonl) },
         Target {
@@ -330,7 +340,8 @@ fn read_index(path: &Path) {
     let digest = Sha256::digest(&bytes);
     bytes.extend_from_slice(&digest);
     let _ = std::fs::write(path, bytes);
-    let _ = Index::read(path, &Exact.name_with_settings());
+    let Ok(mut index) = IndexReader::open(path, "exact {}") else { return };
+    while let Ok(Some(_)) = index.next() {}
 }
 
 fn read_html(path: &Path) {

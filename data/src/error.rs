@@ -37,6 +37,21 @@ pub enum Error {
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
+    /// Another run works in a folder that only one may work in.
+    #[error("another run works in `{path}`")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Asked to stop; what was done so far is kept.
+    #[error("interrupted; what was done is kept")]
+    Interrupted,
+    /// A query over keys failed.
+    #[error("a query over the keys of documents failed: {problem}")]
+    Query {
+        /// What the query engine said.
+        problem: String,
+    },
 }
 
 impl Error {
@@ -45,7 +60,8 @@ impl Error {
         match self {
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             Self::Store { is_input, .. } => *is_input,
-            Self::Malformed { .. } | Self::Setting(_) => true,
+            Self::Malformed { .. } | Self::Setting(_) | Self::Busy { .. } => true,
+            Self::Interrupted | Self::Query { .. } => false,
         }
     }
 
@@ -53,6 +69,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store { hint, .. } => Some((*hint).to_owned()),
+            Self::Busy { .. } => {
+                Some("wait until it has ended, or give another folder with `--out`".to_owned())
+            }
             _ => None,
         }
     }

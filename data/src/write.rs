@@ -280,7 +280,7 @@ pub fn write_file(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// A pending file as the sink of encoders.
-struct Output(PendingFile);
+pub(crate) struct Output(pub(crate) PendingFile);
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

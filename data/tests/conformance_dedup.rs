@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use neo_data::dedup::minhash::{
     MinHash, N_BANDS, Normalise, Permutations, Scheme, Signer, band_bytes, normalise,
 };
-use neo_data::dedup::{
-    Finder, Method, Mode, Outcome, exact::Exact, lines, paragraph::Paragraph, substring::Substring,
-};
+use neo_data::dedup::{Method, Mode, Outcome, lines};
+use neo_data::engine::Observer;
+use neo_data::pipeline::{Dedup, Single, Stage, run_single};
+use neo_data::read::{Format, Reader, Record, Source};
+use neo_data::write::{Dropped, FileFormat, Value, Writer};
 use neo_data::{Document, Language};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -109,8 +111,16 @@ fn cluster<T: DeserializeOwned>(corpus: &Corpus, key: &str) -> T {
     serde_json::from_value(corpus.clusters[key].clone()).unwrap()
 }
 
+const SCHEME: Scheme = Scheme::Original;
+const NORMALISE: Normalise = Normalise::ByLanguage;
+const MODE: Mode = Mode::Faithful;
+
 fn method() -> MinHash {
-    MinHash::new(Scheme::Original, Normalise::ByLanguage, Mode::Faithful)
+    MinHash::new(SCHEME, NORMALISE, MODE)
+}
+
+fn min_hash() -> Dedup {
+    Dedup::Minhash { scheme: SCHEME, normalise: NORMALISE, mode: MODE }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -214,14 +224,12 @@ fn pairs(method: &dyn Method, documents: &[Document]) -> BTreeSet<(String, Strin
 }
 
 /// Documents by the one that stays for them; those that stay alone are left out.
-fn components(method: &dyn Method, documents: &[Document]) -> Vec<Vec<String>> {
+fn components(dedup: Dedup, documents: &[Document]) -> Vec<Vec<String>> {
     let mut components: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (document, outcome) in outcomes(method, documents) {
-        if let Outcome::CopyOf(first) = outcome {
-            let first = documents[first as usize].id.clone();
-            let component = components.entry(first.clone()).or_insert_with(|| vec![first]);
-            component.push(document.id.clone());
-        }
+    for row in deduplicate(dedup, documents).1 {
+        let Value::Text(first) = row.value else { panic!("a copy of {:?}", row.value) };
+        let component = components.entry(first.clone()).or_insert_with(|| vec![first]);
+        component.push(row.id);
     }
     let mut components: Vec<Vec<String>> = components.into_values().collect();
     components.iter_mut().for_each(|component| component.sort());
@@ -229,35 +237,45 @@ fn components(method: &dyn Method, documents: &[Document]) -> Vec<Vec<String>> {
     components
 }
 
-fn outcomes<'a>(method: &dyn Method, documents: &'a [Document]) -> Vec<(&'a Document, Outcome)> {
-    let mut finder = Finder::new(method);
-    for document in documents {
-        let keys = finder.keys(document);
-        finder.add(&document.id, keys);
-    }
-    let verdicts = finder.decide();
-    let numbered = (0..).zip(documents);
-    numbered
-        .map(|(number, document)| (document, method.apply(&document.text, verdicts.of(number))))
-        .collect()
+/// What the program keeps and drops of documents.
+fn deduplicate(dedup: Dedup, documents: &[Document]) -> (Vec<Document>, Vec<Dropped>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path(), "in", FileFormat::Jsonl).unwrap();
+    documents.iter().for_each(|document| writer.push(document).unwrap());
+    let input = vec![writer.finish().unwrap().to_string_lossy().into_owned()];
+    let source = Source::new("golden", Language::Other, input, Format::Jsonl);
+    let out = dir.path().join("out");
+    let single = Single {
+        out: &out,
+        kept: "kept",
+        format: FileFormat::Jsonl,
+        memory_bytes: 64 << 20,
+        index: None,
+    };
+    run_single(&single, Some(&Stage::Dedup(dedup)), &source, Observer::quiet()).unwrap();
+    let kept = vec![out.join("kept.jsonl").to_string_lossy().into_owned()];
+    let kept = Reader::open(&Source::new("kept", Language::Other, kept, Format::Jsonl)).unwrap();
+    let document = |record| match record {
+        Record::Document(document) => document,
+        Record::Bad(bad) => panic!("{bad:?}"),
+    };
+    let kept = kept.map(|record| document(record.unwrap())).collect();
+    let dropped = std::fs::read_to_string(out.join("dropped.jsonl")).unwrap();
+    let dropped = dropped.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (kept, dropped)
 }
 
 /// Ids and texts of what stays, by id.
-fn kept(method: &dyn Method, documents: &[Document]) -> Vec<(String, String)> {
-    let mut kept: Vec<(String, String)> = outcomes(method, documents)
-        .into_iter()
-        .filter_map(|(document, outcome)| match outcome {
-            Outcome::Keep => Some((document.id.clone(), document.text.clone())),
-            Outcome::Cut { text, .. } => Some((document.id.clone(), text)),
-            Outcome::CopyOf(_) | Outcome::TooShort(_) => None,
-        })
-        .collect();
+fn kept(dedup: Dedup, documents: &[Document]) -> Vec<(String, String)> {
+    let kept = deduplicate(dedup, documents).0;
+    let mut kept: Vec<(String, String)> =
+        kept.into_iter().map(|document| (document.id, document.text)).collect();
     kept.sort();
     kept
 }
 
-fn kept_ids(method: &dyn Method, documents: &[Document]) -> Vec<String> {
-    kept(method, documents).into_iter().map(|(id, _)| id).collect()
+fn kept_ids(dedup: Dedup, documents: &[Document]) -> Vec<String> {
+    kept(dedup, documents).into_iter().map(|(id, _)| id).collect()
 }
 
 #[test]
@@ -269,9 +287,9 @@ fn conformance_pairs_components_and_survivors() {
         let mut groups: Vec<Vec<String>> = cluster(&corpus, "components");
         groups.iter_mut().for_each(|group| group.sort());
         groups.sort();
-        assert_eq!(components(&method(), &corpus.documents), groups, "{}", corpus.name);
+        assert_eq!(components(min_hash(), &corpus.documents), groups, "{}", corpus.name);
         let survivors: Vec<String> = cluster(&corpus, "survivors");
-        assert_eq!(kept_ids(&method(), &corpus.documents), survivors, "{}", corpus.name);
+        assert_eq!(kept_ids(min_hash(), &corpus.documents), survivors, "{}", corpus.name);
         println!(
             "{}: {} pairs, {} components, {} survivors equal",
             corpus.name,
@@ -290,11 +308,11 @@ fn conformance_exact() {
     let expected: Vec<BTreeMap<String, Vec<String>>> =
         read_jsonl(&golden.join("exact_expected.jsonl.zst"));
     let survivors = &expected[0]["survivors"];
-    assert_eq!(&kept_ids(&Exact, &documents), survivors);
+    assert_eq!(&kept_ids(Dedup::Exact {}, &documents), survivors);
     println!("{} survivors of {} documents equal", survivors.len(), documents.len());
 }
 
-fn check_parts(name: &str, method: &dyn Method) {
+fn check_parts(name: &str, dedup: Dedup) {
     let Some(golden) = golden() else { return };
     let documents =
         documents(read_jsonl(&golden.join("paragraph_substring_docs.jsonl.zst")), Language::En);
@@ -302,7 +320,7 @@ fn check_parts(name: &str, method: &dyn Method) {
     let mut expected: Vec<(String, String)> =
         expected.into_iter().map(|record| (record.doc_id, record.raw_content)).collect();
     expected.sort();
-    let found = kept(method, &documents);
+    let found = kept(dedup, &documents);
     let ids = |records: &[(String, String)]| -> Vec<String> {
         records.iter().map(|(id, _)| id.clone()).collect()
     };
@@ -315,12 +333,12 @@ fn check_parts(name: &str, method: &dyn Method) {
 
 #[test]
 fn conformance_paragraph() {
-    check_parts("paragraph", &Paragraph { mode: Mode::Faithful });
+    check_parts("paragraph", Dedup::Paragraph { mode: Mode::Faithful });
 }
 
 #[test]
 fn conformance_substring() {
-    check_parts("substring", &Substring { mode: Mode::Faithful });
+    check_parts("substring", Dedup::Substring { mode: Mode::Faithful });
 }
 
 #[derive(Deserialize)]
@@ -340,7 +358,7 @@ fn conformance_similar_lines() {
     let mut n_changed = 0;
     for record in &records {
         assert_eq!(lines::split(&record.text).len(), record.pieces, "pieces of `{}`", record.id);
-        let found = match method.apply(&record.text, &[]) {
+        let found = match method.take_out(&record.text, &[]) {
             Outcome::Cut { text, .. } => Some(text),
             _ => None,
         };

@@ -6,21 +6,27 @@ mod dedup;
 mod results;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use neo_data::{
     Language,
+    engine::{Event, Observer},
     filter::{Mode, RuleSet, RuleSource},
-    pipeline::{self, Account, CleanSettings, Cleaner, Dedup, Event, Recipe},
+    pipeline::{self, Account, Recipe, Single, SourceAccount},
     read::{Format, Source},
     tokenizer::Tokenizer,
-    write::{FileFormat, Writer},
+    write::FileFormat,
 };
 
 use crate::{
     environment,
+    error::Usage,
+    interrupt,
     progress::{self, Progress},
     report::cleaning,
 };
@@ -141,10 +147,13 @@ struct Tokenize {
 struct Run {
     /// The data recipe, such as data/recipes/real_small.toml
     recipe: PathBuf,
+    /// What to read instead of the recipe's input; a recipe with several sources needs NAME=PATH
+    #[arg(long, num_args = 1.., value_name = "[NAME=]PATH")]
+    input: Vec<String>,
     /// Folder for the results [default: out/NAME/data with the name of the recipe]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Override one value of the recipe, such as clean.rules=none; may be repeated
+    /// Override one value of the recipe, such as engine.memory_bytes=1000000000; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// Print the account as JSON
@@ -177,7 +186,7 @@ struct Stats {
 pub(crate) fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Ingest(Ingest { stage, split_chars }) => {
-            stage.run("documents", RuleSet::none(), Dedup::None, split_chars)
+            stage.run("documents", None, split_chars, None)
         }
         Command::Filter(args) => filter(args),
         Command::Dedup { method } => dedup::run(method),
@@ -191,36 +200,41 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 fn filter(args: Filter) -> Result<()> {
     let assets = args.assets.map(|path| PathBuf::from(expand_home(&path)));
-    let name = expand_home(&args.rules);
-    let source = RuleSource { name: &name, mode: args.mode, assets: assets.as_deref() };
-    let rules = RuleSet::read(source)?;
+    let (rules, mode) = (expand_home(&args.rules), args.mode);
+    let source = RuleSource { name: &rules, mode, assets: assets.as_deref() };
     let mut stage = args.stage;
-    stage.language = stage.language.or(rules.language());
-    stage.run("kept", rules, Dedup::None, None)
+    stage.language = stage.language.or(RuleSet::read(source)?.language());
+    let filter = pipeline::Filter { rules, language: None, mode, assets };
+    stage.run("kept", Some(pipeline::Stage::Filter(filter)), None, None)
 }
 
+/// Memory for comparing documents in a verb; a recipe says how much it wants.
+const MEMORY_BYTES: usize = 1 << 30;
+
 impl Stage {
-    /// Reads the input, cleans it, writes `NAME.*`, `dropped.*` and `account.json`.
+    /// Reads the input, does what a stage of a recipe does, writes `NAME.*`, `dropped.*`, `changed.*` and
+    /// `account.json`.
     fn run(
         self,
-        name: &str,
-        rules: RuleSet,
-        dedup: Dedup,
+        kept: &str,
+        stage: Option<pipeline::Stage>,
         split_chars: Option<usize>,
+        index: Option<&Path>,
     ) -> Result<()> {
         let source = self.source(split_chars)?;
-        let settings = CleanSettings { rules, dedup, format: self.format };
-        let mut cleaner = Cleaner::create(settings, &self.out)?;
-        let mut kept = Writer::create(&self.out, name, self.format)?;
-        let mut reporter = Reporter::default();
-        let account = cleaner.clean(&source, &mut kept, &mut |event| reporter.show(event))?;
-        cleaner.finish()?;
+        let single = self.single(kept, index);
+        let (reporter, stop) = (Reporter::default(), interrupt::stop_flag()?);
+        let on_event = |event: Event<'_>| reporter.show(event);
+        let observer = Observer::new(&on_event, &stop);
+        let account = pipeline::run_single(&single, stage.as_ref(), &source, observer)?;
         drop(reporter);
-        let account = Account { recipe: source.name, sources: vec![account] };
-        self.write(&account)?;
-        // Last, so that kept documents are there only when all the rest is.
-        kept.finish()?;
-        print_account(&account, self.json)
+        self.account(source.name, account)
+    }
+
+    /// Where results go and in which form.
+    fn single<'a>(&'a self, kept: &'a str, index: Option<&'a Path>) -> Single<'a> {
+        let (out, format) = (self.out.as_path(), self.format);
+        Single { out, kept, format, memory_bytes: MEMORY_BYTES, index }
     }
 
     /// The source that the options describe, once the folder for the results is seen to be free.
@@ -239,8 +253,9 @@ impl Stage {
         Ok(source)
     }
 
-    /// Writes an account down; nothing left at all is an error.
-    fn write(&self, account: &Account) -> Result<()> {
+    /// Writes an account down and prints it; nothing left at all is an error.
+    fn account(&self, name: String, account: SourceAccount) -> Result<()> {
+        let account = Account { recipe: name, sources: vec![account], shuffles: Vec::new() };
         account.write(&self.out)?;
         if account.is_empty() {
             return Err(neo_data::Error::Setting(account.where_everything_went()).into());
@@ -251,15 +266,46 @@ impl Stage {
 
 fn run_recipe(args: &Run) -> Result<()> {
     let mut recipe = Recipe::read(&args.recipe, &args.overrides)?;
+    override_input(&mut recipe, &args.input)?;
     recipe.map_paths(expand_home);
     let store = environment::object_store();
     recipe.source.iter_mut().for_each(|source| source.store = store.clone());
     let out = args.out.clone().unwrap_or_else(|| Path::new("out").join(&recipe.name).join("data"));
-    let mut reporter = Reporter::default();
-    let account = pipeline::run(&recipe, &out, &mut |event| reporter.show(event))?;
+    let (reporter, stop) = (Reporter::default(), interrupt::stop_flag()?);
+    let on_event = |event: Event<'_>| reporter.show(event);
+    let done = pipeline::run(&recipe, &out, Observer::new(&on_event, &stop))?;
     drop(reporter);
+    if done.n_made == 0 {
+        progress::write_line("nothing left to do");
+    }
     progress::write_line(&format!("corpus: {}", out.join("corpus").display()));
-    print_account(&account, args.json)
+    print_account(&done.account, args.json)
+}
+
+/// Lays `--input` over the recipe: plain paths over its only source, `NAME=PATH` over the source of that name. The
+/// first path for a source takes the place of the recipe's, further ones are added.
+fn override_input(recipe: &mut Recipe, inputs: &[String]) -> Result<(), Usage> {
+    let names: Vec<String> = recipe.source.iter().map(|source| source.name.clone()).collect();
+    let mut given: Vec<Vec<String>> = vec![Vec::new(); names.len()];
+    for input in inputs {
+        let named = input.split_once('=').and_then(|(name, path)| {
+            names.iter().position(|known| known == name).map(|index| (index, path))
+        });
+        let (index, path) = match named {
+            Some(named) => named,
+            None if names.len() == 1 => (0, input.as_str()),
+            None => {
+                let problem = format!("`--input {input}` does not say which source it is for");
+                let hint = format!("write `NAME={input}` with one of `{}`", names.join("`, `"));
+                return Err(Usage::with_hint(problem, hint));
+            }
+        };
+        given[index].push(path.to_owned());
+    }
+    for (source, given) in recipe.source.iter_mut().zip(given).filter(|(_, g)| !g.is_empty()) {
+        source.input = given;
+    }
+    Ok(())
 }
 
 fn tokenize(args: &Tokenize) -> Result<()> {
@@ -267,9 +313,10 @@ fn tokenize(args: &Tokenize) -> Result<()> {
     results::refuse_used(&args.out, &input)?;
     let tokenizer = Tokenizer::from_path(Path::new(&expand_home(&args.tokenizer)))?;
     let files: Vec<PathBuf> = input.into_iter().map(PathBuf::from).collect();
-    let mut reporter = Reporter::default();
-    let manifest =
-        pipeline::tokenize(&files, &tokenizer, &args.out, &mut |event| reporter.show(event))?;
+    let (reporter, stop) = (Reporter::default(), interrupt::stop_flag()?);
+    let on_event = |event: Event<'_>| reporter.show(event);
+    let observer = Observer::new(&on_event, &stop);
+    let manifest = pipeline::tokenize(&files, &tokenizer, &args.out, &observer)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&manifest)?);
     } else {
@@ -320,28 +367,39 @@ fn print_account(account: &Account, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Shows events on stderr, a bar for each stage of each source.
+/// Shows events on stderr, a bar for each stage. Stages of several threads take turns.
 #[derive(Default)]
 pub(crate) struct Reporter {
-    current: Option<(String, Progress)>,
+    bars: Mutex<Vec<(String, Arc<Progress>)>>,
 }
 
 impl Reporter {
     /// Shows one event.
-    pub(crate) fn show(&mut self, event: Event<'_>) {
+    pub(crate) fn show(&self, event: Event<'_>) {
         match event {
             Event::Warning(what) => progress::write_line(&format!("warning: {what}")),
-            Event::Progress { stage, source, done_bytes, total_bytes, documents } => {
-                let label = format!("{stage} {source}");
-                if self.current.as_ref().is_none_or(|(shown, _)| *shown != label) {
-                    let bar = Progress::new(label.clone(), Some(total_bytes));
-                    self.current = Some((label, bar));
-                }
-                if let Some((_, bar)) = &self.current {
-                    bar.set(done_bytes, &format!("{documents} documents"));
+            Event::Progress { stage, done_bytes, total_bytes, documents } => {
+                let bar = self.bar(stage, total_bytes);
+                bar.set(done_bytes, &format!("{documents} documents"));
+                if done_bytes >= total_bytes {
+                    self.lock().retain(|(shown, _)| shown != stage);
                 }
             }
         }
+    }
+
+    fn bar(&self, stage: &str, total_bytes: u64) -> Arc<Progress> {
+        let mut bars = self.lock();
+        if let Some((_, bar)) = bars.iter().find(|(shown, _)| shown == stage) {
+            return Arc::clone(bar);
+        }
+        let bar = Arc::new(Progress::new(stage, Some(total_bytes)));
+        bars.push((stage.to_owned(), Arc::clone(&bar)));
+        bar
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, Arc<Progress>)>> {
+        self.bars.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

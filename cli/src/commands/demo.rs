@@ -15,6 +15,7 @@ use anyhow::Result;
 use neo_backends::Precision;
 use neo_data::{
     corpus::Corpus,
+    engine::{Event, Observer},
     pipeline,
     sample::{self, SampleSettings},
     tokenizer::Tokenizer,
@@ -24,7 +25,11 @@ use neo_model::{Transformer, hf};
 use neo_train::{pretrain::Outcome, recipe::Recipe, run_folder::Resume};
 
 use super::{data::Reporter, train};
-use crate::{error::Usage, progress::write_line, report};
+use crate::{
+    error::{INTERRUPTED, Usage},
+    progress::write_line,
+    report,
+};
 
 /// Options of `neo demo`.
 #[derive(Debug, clap::Args)]
@@ -69,20 +74,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 
     stage(2, "read, clean, remove copies, hold out, train a tokenizer, write token shards");
     let data_recipe = data_recipe(&args.out)?;
-    let mut reporter = Reporter::default();
-    let account = pipeline::run(&data_recipe, &folders.data(), &mut |event| reporter.show(event))?;
+    let stop = crate::interrupt::stop_flag()?;
+    let reporter = Reporter::default();
+    let on_event = |event: Event<'_>| reporter.show(event);
+    let cleaned = pipeline::run(&data_recipe, &folders.data(), Observer::new(&on_event, &stop))?;
     drop(reporter);
-    write_line(&summary::account(&account));
+    write_line(&summary::account(&cleaned.account));
 
     stage(3, "pretrain: a fundamental phase, then a decay phase");
     let recipe = args.size.training_recipe(&folders.corpus(), args.seed)?;
     let run = folders.run();
-    let stop = crate::interrupt::stop_flag()?;
     let outcome =
         train::train(&recipe, &run, Resume::Never, None, &args.device, Arc::clone(&stop))?;
     if outcome == Outcome::Interrupted {
         write_line(&summary::interrupted(&run));
-        return Ok(ExitCode::from(train::INTERRUPTED));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
 
     stage(4, "compare with counting, before and after the decay phase, on all held-out text");
@@ -92,7 +98,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     write_json(&run.join("baselines.json"), &comparison)?;
     if stop.load(Ordering::Relaxed) {
         write_line(&summary::interrupted_after_training(&run));
-        return Ok(ExitCode::from(train::INTERRUPTED));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
 
     stage(5, "export to a Hugging Face folder");

@@ -12,10 +12,8 @@ use neo_train::recipe::Recipe;
 use neo_train::run_folder::Resume;
 
 use crate::environment;
+use crate::error::INTERRUPTED;
 use crate::progress::{Progress, write_line};
-
-/// Exit code of a run that was interrupted but saved, so that a scheduler can requeue it.
-pub(crate) const INTERRUPTED: u8 = 75;
 
 /// Options of `neo train`.
 #[derive(Debug, clap::Args)]

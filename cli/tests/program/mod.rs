@@ -151,9 +151,12 @@ fn raw_line(language: &str, words: &str, index: usize) -> String {
 
 const DATA_RECIPE: &str = "\
 name = \"test\"
-[clean]
-rules = \"none\"
-dedup = \"exact\"
+[engine]
+shard_bytes = 20000
+memory_bytes = 33554432
+[[stage]]
+kind = \"dedup\"
+method = \"words\"
 [tokenizer.train]
 n_pieces = 340
 character_coverage = 1.0

@@ -2,9 +2,9 @@
 //!
 //! Every character counts, as in the original (`words` is the method that does not look at whitespace).
 //! MAP-Neo kept an arbitrary one of the English and asked a Bloom filter about the Chinese, which loses unique
-//! documents; the smallest id is our rule. Memory: one row and the id of every document.
+//! documents; the smallest id is our rule.
 
-use super::{Key, Method, Outcome, Repeat};
+use super::{Compares, Key, Method, Order};
 use crate::Document;
 
 /// Equal texts.
@@ -16,12 +16,12 @@ impl Method for Exact {
         "exact"
     }
 
-    fn keys(&self, document: &Document) -> Vec<(u32, Key)> {
-        vec![(0, Key::of(document.text.as_bytes()))]
+    fn compares(&self) -> Compares {
+        Compares::Documents(Order::Id)
     }
 
-    fn apply(&self, _text: &str, repeats: &[Repeat]) -> Outcome {
-        repeats.first().map_or(Outcome::Keep, |repeat| Outcome::CopyOf(repeat.first))
+    fn keys(&self, document: &Document) -> Vec<(u32, Key)> {
+        vec![(0, Key::of(document.text.as_bytes()))]
     }
 }
 

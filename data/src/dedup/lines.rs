@@ -16,7 +16,7 @@ mod distance;
 use rustc_hash::FxHashSet;
 
 use self::distance::Pattern;
-use super::{Key, Method, Outcome, Repeat};
+use super::{Compares, Key, Method, Outcome};
 use crate::Document;
 
 /// Edits allowed per character in the original.
@@ -51,15 +51,15 @@ impl Method for Lines {
         "pieces"
     }
 
-    fn compares_documents(&self) -> bool {
-        false
+    fn compares(&self) -> Compares {
+        Compares::Nothing
     }
 
     fn keys(&self, _document: &Document) -> Vec<(u32, Key)> {
         Vec::new()
     }
 
-    fn apply(&self, text: &str, _repeats: &[Repeat]) -> Outcome {
+    fn take_out(&self, text: &str, _repeats: &[u32]) -> Outcome {
         let pieces = split(text);
         let removed = self.similar(&pieces);
         let n_parts = removed.iter().filter(|&&removed| removed).count();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn check(text: &str, expected: &str) {
-        let left = match (Lines { proportion: 0.1 }).apply(text, &[]) {
+        let left = match (Lines { proportion: 0.1 }).take_out(text, &[]) {
             Outcome::Cut { text, .. } => text,
             _ => text.to_owned(),
         };
@@ -318,8 +318,8 @@ mod tests {
         #[test]
         fn a_second_time_changes_nothing(text in "([ab]{10,22}[.!]){0,12}") {
             let lines = Lines { proportion: 0.1 };
-            if let Outcome::Cut { text, .. } = lines.apply(&text, &[]) {
-                prop_assert_eq!(lines.apply(&text, &[]), Outcome::Keep);
+            if let Outcome::Cut { text, .. } = lines.take_out(&text, &[]) {
+                prop_assert_eq!(lines.take_out(&text, &[]), Outcome::Keep);
             }
         }
     }

@@ -1,42 +1,38 @@
 //! Removing copies: MAP-Neo's methods, one file each.
 //!
-//! A [`Method`] that looks across documents works in three steps, so that texts are read twice and never
-//! held: [`Method::keys`] turns a text into rows of 24 bytes, [`Method::decide`] settles which parts are
-//! repeats once all rows are there, [`Method::apply`] takes them out when the text comes by again. A document
-//! with the smaller id is before another, so neither order nor files of the input matter.
-//! [`Finder`] gathers keys and settles; `pipeline` goes over the files. A [`Sieve`] keeps rows few where keys are
-//! many, an [`Index`] remembers the documents of earlier runs.
-//!
-//! [`words`] is the exception: it decides at once, in reading order, within the cleaning pass.
+//! A [`Method`] says what is compared and how: [`Method::keys`] turns a text into keys of 16 bytes with positions,
+//! and equal keys mean equal parts. Which of them go is settled in one way for all, by `shuffle` on tables of keys
+//! (the pipeline's `deduplicate` goes over the texts): where whole documents are compared, of those that keys
+//! connect the first stays; where parts are, the first of equal ones, and [`Method::take_out`] makes the text without
+//! the others. A document with the smaller id comes first, so neither order nor files of the input matter.
+//! A [`Sieve`] keeps keys few where a text has many; an index ([`IndexReader`]) remembers the documents of earlier runs.
 
 pub mod components;
 pub mod exact;
-mod finder;
 mod index;
+mod key;
 pub mod lines;
 pub mod minhash;
 pub mod paragraph;
 pub mod repair;
-mod rows;
 mod sieve;
 pub mod substring;
 pub mod words;
 
 pub use self::{
-    finder::{Finder, Verdicts},
-    index::Index,
-    rows::{Ids, Key, KeyTable, Repeat, Row},
+    components::Components,
+    index::{IndexReader, IndexWriter},
+    key::Key,
     sieve::Sieve,
 };
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Documents with fewer characters after paragraphs or substrings were taken out are dropped, as in the
 /// original.
 pub const MIN_CHARS: usize = 20;
 
 /// Whether the original's quirks are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Everything as the original did it.
@@ -46,55 +42,78 @@ pub enum Mode {
 }
 
 /// A way to find copies.
-pub trait Method: Sync {
+pub trait Method: Send + Sync {
     /// Name of the stage in accounts.
     fn name(&self) -> &'static str;
-
-    /// The name with whatever else keys depend on: keys of the same name can be compared.
-    fn name_with_settings(&self) -> String {
-        self.name().to_owned()
-    }
 
     /// What else its verdicts depend on.
     fn settings(&self) -> serde_json::Value {
         serde_json::json!({})
     }
 
+    /// What it compares.
+    fn compares(&self) -> Compares;
+
     /// What it counts when parts of a document are taken out.
     fn part(&self) -> &'static str {
         "documents"
     }
 
-    /// Whether the method compares documents with each other; if not, texts are read once.
-    fn compares_documents(&self) -> bool {
-        true
-    }
-
-    /// Whether keys are so many that a [`Sieve`] should keep out those that occur once.
-    fn wants_sieve(&self) -> bool {
-        false
-    }
-
     /// The keys of a document's parts and their positions.
     fn keys(&self, document: &crate::Document) -> Vec<(u32, Key)>;
 
-    /// Turns repeated keys into what [`Method::apply`] needs; `ranks` is the order of the documents by id.
-    fn decide(&self, repeats: Vec<Repeat>, ranks: &[u32]) -> Vec<Repeat> {
-        let _ = ranks;
-        repeats
+    /// About how many marks texts of so many bytes have, where keys are so many that a [`Sieve`] should keep out
+    /// those that occur once.
+    fn n_marks(&self, text_bytes: u64) -> Option<u64> {
+        let _ = text_bytes;
+        None
     }
 
-    /// What becomes of a text, given the decided repeats of its document.
-    fn apply(&self, text: &str, repeats: &[Repeat]) -> Outcome;
+    /// What the sieve notes of a document: a mark for every key, that of equal keys being equal. Fewer marks than keys
+    /// are cheaper; marks of different places in a document are noted apart.
+    fn marks(&self, document: &crate::Document) -> Vec<Key> {
+        self.keys(document).into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// The keys of a document without most of those that occur once; the sieve has noted the marks of all.
+    fn sifted_keys(&self, document: &crate::Document, sieve: &Sieve) -> Vec<(u32, Key)> {
+        let mut keys = self.keys(document);
+        keys.retain(|(_, key)| sieve.may_repeat(*key));
+        keys
+    }
+
+    /// A text without its parts at some positions, which ascend.
+    fn take_out(&self, text: &str, repeats: &[u32]) -> Outcome {
+        let _ = (text, repeats);
+        Outcome::Keep
+    }
 }
 
-/// What becomes of a document.
+/// What a method compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compares {
+    /// Whole documents: of those that keys connect, the first in an order stays.
+    Documents(Order),
+    /// Parts: of those with equal keys, the one of the first document by id stays, there the first.
+    Parts,
+    /// Nothing outside a document.
+    Nothing,
+}
+
+/// Which of two documents is before the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// That with the smaller id; of equal ids, the one read first.
+    Id,
+    /// That read first.
+    Reading,
+}
+
+/// What becomes of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It stays as it is.
     Keep,
-    /// It goes: another document, whose number this is, has the same.
-    CopyOf(u32),
     /// It stays without some of its parts.
     Cut {
         /// What is left.
@@ -118,14 +137,16 @@ impl Outcome {
     }
 }
 
-/// Checks that hold for every method, for the tests of each.
+/// What the methods' tests share: the shuffle in a few lines, and checks that hold for every method.
 #[cfg(test)]
-mod laws {
+pub(crate) mod laws {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
     use crate::{Document, Language};
 
     /// A document with an id and a text.
-    pub(super) fn document(id: &str, text: &str) -> Document {
+    pub(crate) fn document(id: &str, text: &str) -> Document {
         Document {
             id: id.to_owned(),
             text: text.to_owned(),
@@ -136,66 +157,78 @@ mod laws {
         }
     }
 
+    fn documents(texts: &[impl AsRef<str>]) -> Vec<Document> {
+        let numbered = texts.iter().enumerate();
+        numbered.map(|(i, text)| document(&format!("d{i:03}"), text.as_ref())).collect()
+    }
+
     /// What a method leaves of some texts, whose ids are `d000`, `d001` and so on: (id, text), by id.
     pub(super) fn left(method: &dyn Method, texts: &[&str]) -> Vec<(String, String)> {
-        let documents: Vec<Document> =
-            texts.iter().enumerate().map(|(i, text)| document(&format!("d{i:03}"), text)).collect();
-        left_of(method, &documents)
+        left_of(method, &documents(texts))
     }
 
-    /// The verdicts on documents, found with or without a sieve.
-    fn decide(method: &dyn Method, documents: &[Document], sieve: Option<Sieve>) -> Verdicts {
-        let mut finder = Finder::new(method);
-        if let Some(sieve) = sieve {
-            finder = finder.with_sieve(sieve);
-        }
-        for document in documents {
-            let keys = finder.keys(document);
-            finder.add(&document.id, keys);
-        }
-        finder.decide()
-    }
-
-    /// What a method leaves of documents, by id; everything that came in is kept or dropped.
-    pub(super) fn left_of(method: &dyn Method, documents: &[Document]) -> Vec<(String, String)> {
-        let verdicts = decide(method, documents, None);
+    /// What a method leaves of documents, by id.
+    pub(crate) fn left_of(method: &dyn Method, documents: &[Document]) -> Vec<(String, String)> {
+        let left = left_by(method, documents, |document| method.keys(document));
         // Few places for many keys: most that pass are no repeats.
         let sieve = Sieve::new(40);
-        let keys = documents.iter().flat_map(|document| method.keys(document));
-        keys.for_each(|(_, key)| sieve.note(key));
-        let sieved = decide(method, documents, Some(sieve));
-        for number in 0..documents.len() as u32 {
-            assert_eq!(sieved.of(number), verdicts.of(number), "with a sieve");
+        for document in documents {
+            method.marks(document).into_iter().for_each(|mark| sieve.note(mark));
+        }
+        let sifted = left_by(method, documents, |document| method.sifted_keys(document, &sieve));
+        assert_eq!(sifted, left, "with a sieve");
+        left
+    }
+
+    fn left_by(
+        method: &dyn Method,
+        documents: &[Document],
+        keys: impl Fn(&Document) -> Vec<(u32, Key)>,
+    ) -> Vec<(String, String)> {
+        let mut ordered: Vec<&Document> = documents.iter().collect();
+        if method.compares() != Compares::Documents(Order::Reading) {
+            ordered.sort_by_key(|document| &document.id);
+        }
+        let ranks: Vec<u32> = (0..ordered.len() as u32).collect();
+        let mut components = Components::new(&ranks);
+        let mut first: BTreeMap<Key, (u32, u32)> = BTreeMap::new();
+        let mut repeats = vec![BTreeSet::new(); ordered.len()];
+        for (rank, document) in (0..).zip(&ordered) {
+            for (position, key) in keys(document) {
+                let (before, at) = *first.entry(key).or_insert((rank, position));
+                if (before, at) != (rank, position) {
+                    components.join(before, rank);
+                    repeats[rank as usize].insert(position);
+                }
+            }
         }
         let mut left = Vec::new();
-        let mut n_dropped = 0;
-        for (number, document) in documents.iter().enumerate() {
-            match method.apply(&document.text, verdicts.of(number as u32)) {
+        for (rank, (document, repeats)) in (0..).zip(ordered.iter().zip(repeats)) {
+            let is_copy = matches!(method.compares(), Compares::Documents(_))
+                && components.root(rank) != rank;
+            let repeats: Vec<u32> = repeats.into_iter().collect();
+            match method.take_out(&document.text, &repeats) {
+                _ if is_copy => (),
                 Outcome::Keep => left.push((document.id.clone(), document.text.clone())),
                 Outcome::Cut { text, n_parts } => {
                     assert!(n_parts > 0 && text.len() <= document.text.len());
                     left.push((document.id.clone(), text));
                 }
-                Outcome::CopyOf(first) => {
-                    assert!(verdicts.of(first).is_empty(), "a copy of what is dropped itself");
-                    assert_ne!(first as usize, number);
-                    n_dropped += 1;
-                }
-                Outcome::TooShort(_) => n_dropped += 1,
+                Outcome::TooShort(_) => (),
             }
         }
-        assert_eq!(left.len() + n_dropped, documents.len());
         left.sort();
         left
     }
 
     /// Doing it again changes nothing, and neither does another order of the input.
     pub(super) fn check(method: &dyn Method, texts: &[String], shuffled: &[usize]) {
-        let documents: Vec<Document> =
-            texts.iter().enumerate().map(|(i, text)| document(&format!("d{i:03}"), text)).collect();
+        let documents = documents(texts);
         let once = left_of(method, &documents);
-        let turned: Vec<Document> = shuffled.iter().map(|&i| documents[i].clone()).collect();
-        assert_eq!(left_of(method, &turned), once, "another order");
+        if method.compares() != Compares::Documents(Order::Reading) {
+            let turned: Vec<Document> = shuffled.iter().map(|&i| documents[i].clone()).collect();
+            assert_eq!(left_of(method, &turned), once, "another order");
+        }
         let again: Vec<Document> = once.iter().map(|(id, text)| document(id, text)).collect();
         assert_eq!(left_of(method, &again), once, "a second time");
     }

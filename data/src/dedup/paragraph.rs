@@ -2,9 +2,9 @@
 //!
 //! A paragraph is what stands between line feeds, the empty string included: faithfully, all blank lines of
 //! the corpus but one vanish; [`Mode::Corrected`] leaves empty paragraphs alone. Documents left with fewer
-//! than 20 characters are dropped. Memory: one row a paragraph and the id of every document.
+//! than 20 characters are dropped.
 
-use super::{Key, Method, Mode, Outcome, Repeat};
+use super::{Compares, Key, Method, Mode, Outcome};
 use crate::Document;
 
 /// Equal paragraphs.
@@ -23,6 +23,10 @@ impl Method for Paragraph {
         serde_json::json!({ "mode": self.mode })
     }
 
+    fn compares(&self) -> Compares {
+        Compares::Parts
+    }
+
     fn part(&self) -> &'static str {
         "paragraphs"
     }
@@ -36,12 +40,12 @@ impl Method for Paragraph {
             .collect()
     }
 
-    fn apply(&self, text: &str, repeats: &[Repeat]) -> Outcome {
+    fn take_out(&self, text: &str, repeats: &[u32]) -> Outcome {
         let mut repeats = repeats.iter().peekable();
         let mut n_parts = 0;
         let mut kept = Vec::new();
         for (position, paragraph) in (0..).zip(text.split('\n')) {
-            match repeats.next_if(|repeat| repeat.position == position) {
+            match repeats.next_if(|repeat| **repeat == position) {
                 Some(_) => n_parts += 1,
                 None => kept.push(paragraph),
             }

@@ -18,7 +18,10 @@ pub struct Sieve {
 }
 
 impl Sieve {
-    /// Room for about so many keys, at two bytes each; more are no error, they are told apart less well.
+    /// Memory for every expected key.
+    pub const BYTES_PER_KEY: u64 = 2 * PLACES_PER_KEY / 8;
+
+    /// Room for about so many keys; more are no error, they are told apart less well.
     pub fn new(n_keys: u64) -> Self {
         let n_words = (n_keys.saturating_mul(PLACES_PER_KEY) / 64).max(1) as usize;
         let words = || std::iter::repeat_with(AtomicU64::default).take(n_words).collect();

@@ -1,67 +1,51 @@
 //! Deduplication by words: of texts equal up to whitespace, the first in reading order stays.
 //!
-//! Decided at once, within the cleaning pass of data recipes (`dedup = "exact"`), so that no text is read
-//! twice; `exact` is the method that looks at every character and goes by ids. Memory is one hash and one id
-//! per kept document.
-
-use std::collections::{HashMap, hash_map::Entry};
+//! `exact` is the method that looks at every character and goes by ids.
 
 use sha2::{Digest, Sha256};
 
-/// Identity of a text: equal texts have equal keys, and 128 bits make a chance collision negligible
-/// (below 1e-15 for 10^11 documents).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key([u8; 16]);
+use super::{Compares, Key, Method, Order};
+use crate::Document;
 
-impl Key {
-    /// The first half of the SHA-256 of the text's words joined by single spaces.
-    pub fn of(text: &str) -> Self {
-        let mut hash = Sha256::new();
-        for (index, word) in text.split_whitespace().enumerate() {
-            if index > 0 {
-                hash.update(b" ");
-            }
-            hash.update(word.as_bytes());
-        }
-        let mut key = [0; 16];
-        key.copy_from_slice(&hash.finalize()[..16]);
-        Self(key)
+/// Equal words.
+#[derive(Clone, Copy, Debug)]
+pub struct Words;
+
+impl Method for Words {
+    fn name(&self) -> &'static str {
+        "words"
+    }
+
+    fn compares(&self) -> Compares {
+        Compares::Documents(Order::Reading)
+    }
+
+    fn keys(&self, document: &Document) -> Vec<(u32, Key)> {
+        vec![(0, key(&document.text))]
     }
 }
 
-/// The texts seen so far.
-#[derive(Debug, Default)]
-pub struct Seen {
-    first: HashMap<Key, Box<str>>,
-}
-
-impl Seen {
-    /// Notes a document; if its text occurred before, returns the id of the first that had it.
-    pub fn insert(&mut self, key: Key, id: &str) -> Option<&str> {
-        match self.first.entry(key) {
-            Entry::Occupied(first) => Some(first.into_mut()),
-            Entry::Vacant(place) => {
-                place.insert(id.into());
-                None
-            }
+/// The first half of the SHA-256 of a text's words joined by single spaces.
+fn key(text: &str) -> Key {
+    let mut hash = Sha256::new();
+    for (index, word) in text.split_whitespace().enumerate() {
+        if index > 0 {
+            hash.update(b" ");
         }
+        hash.update(word.as_bytes());
     }
+    Key::of_digest(&hash.finalize())
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
-
-    fn keep(texts: &[String]) -> Vec<String> {
-        let mut seen = Seen::default();
-        texts.iter().filter(|text| seen.insert(Key::of(text), text).is_none()).cloned().collect()
-    }
+    use super::{super::laws, *};
 
     fn check(texts: &[&str], expected: &[&str]) {
-        let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
-        assert_eq!(keep(&texts), expected);
+        let left = laws::left(&Words, texts);
+        assert_eq!(left.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -72,22 +56,25 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_the_first_is_told() {
-        let mut seen = Seen::default();
-        assert_eq!(seen.insert(Key::of("x"), "one"), None);
-        assert_eq!(seen.insert(Key::of(" x"), "two"), Some("one"));
+    fn reading_order_counts_and_not_ids() {
+        let documents = [laws::document("z", "a b"), laws::document("a", "a  b")];
+        assert_eq!(laws::left_of(&Words, &documents), [("z".to_owned(), "a b".to_owned())]);
     }
 
     proptest! {
         #[test]
-        fn is_idempotent_and_keeps_one_of_each(texts in proptest::collection::vec("[ab \n]{0,4}", 0..40)) {
-            let kept = keep(&texts);
-            prop_assert_eq!(&keep(&kept), &kept);
-            let words = |texts: &[String]| -> std::collections::BTreeSet<Vec<String>> {
+        fn is_idempotent_and_keeps_one_of_each(
+            texts in proptest::collection::vec("[ab \n]{0,4}", 0..40),
+        ) {
+            laws::check(&Words, &texts, &[]);
+            let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let kept = laws::left(&Words, &borrowed);
+            let words = |texts: Vec<&str>| -> std::collections::BTreeSet<Vec<String>> {
                 texts.iter().map(|t| t.split_whitespace().map(str::to_owned).collect()).collect()
             };
-            prop_assert_eq!(words(&kept).len(), kept.len());
-            prop_assert_eq!(words(&kept), words(&texts));
+            let of_kept = words(kept.iter().map(|(_, text)| text.as_str()).collect());
+            prop_assert_eq!(of_kept.len(), kept.len());
+            prop_assert_eq!(of_kept, words(borrowed));
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     Language, Result,
     corpus::{CorpusManifest, Split},
     read::Limits,
+    shuffle::Effort,
     write::write_file,
 };
 
@@ -35,6 +36,20 @@ pub struct Account {
     pub recipe: String,
     /// One entry per source, in the recipe's order.
     pub sources: Vec<SourceAccount>,
+    /// What comparing documents with each other took, by stage. Everything else is the same however much memory
+    /// there is.
+    #[serde(default)]
+    pub shuffles: Vec<Shuffled>,
+}
+
+/// What the comparisons of a stage took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shuffled {
+    /// Number and name of the stage.
+    pub stage: String,
+    /// Rows compared and bytes spilled.
+    #[serde(flatten)]
+    pub effort: Effort,
 }
 
 /// What became of the documents of one source.

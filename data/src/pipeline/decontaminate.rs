@@ -1,148 +1,42 @@
-//! Decontamination of files: one reading, batches in parallel, everything counted.
+//! Decontamination of files, with a report by benchmark: `neo data decontaminate`.
 //!
-//! Written are, below the folder of the results:
-//!
-//! ```text
-//! kept.*        documents that stay
-//! dropped.*     documents that repeat a benchmark: rule `BENCHMARK.ngram` or `.exact`, value `ROW: what matched`
-//! changed.*     documents that stay without the lines that repeat one, if lines are cut
-//! report.json   by benchmark: rows, how they are looked for, and in how many documents they were found
-//! ```
-
-use std::path::Path;
+//! What happens to documents is what the stage of a recipe does; beside its files the folder of the results holds
+//! `report.json`: by benchmark the rows, how they are looked for, and in how many documents they were found.
 
 use rayon::prelude::*;
 
-use super::{Event, Reason, SourceAccount, StageAccount, Tally, clean};
+use super::{
+    Single, SourceAccount,
+    stage::decontaminate::{NAME, fate},
+};
 use crate::{
-    Document, Result,
-    decontaminate::{Decontaminator, Hit, Outcome, Report},
-    read::{Reader, Record, Source},
-    write::{Dropped, FileFormat, Value, Writer},
+    Result,
+    decontaminate::{Decontaminator, Hit, Report},
+    engine::Observer,
+    read::Source,
 };
 
-/// Name of the stage in accounts.
-const STAGE: &str = "decontaminate";
-
-/// Drops or cuts the documents of a source that repeat evaluation sets; writes the files above to `out`.
+/// Drops or cuts the documents of a source that repeat evaluation sets.
 ///
 /// # Errors
-/// A file of the source cannot be used, or writing failed.
+/// A file of the source cannot be used, writing failed, or the observer wants to stop.
 pub fn decontaminate(
+    single: &Single<'_>,
     decontaminator: &Decontaminator,
     source: &Source,
-    out: &Path,
-    format: FileFormat,
-    on_event: &mut dyn FnMut(Event<'_>),
+    observer: Observer<'_>,
 ) -> Result<(SourceAccount, Report)> {
-    let mut output = Output::create(decontaminator, source, out, format)?;
-    let mut reader = Reader::open(source)?;
-    loop {
-        let batch = clean::read_records(&mut reader)?;
-        if batch.is_empty() {
-            break;
-        }
-        let documents = output.take_bad(batch)?;
+    let settings = serde_json::json!(decontaminator.settings());
+    let mut report = decontaminator.report();
+    let account = single.pass(NAME, settings, source, observer, |batch| {
         let hits: Vec<Vec<Hit>> =
-            documents.par_iter().map(|document| decontaminator.find(&document.text)).collect();
-        for (document, hits) in documents.into_iter().zip(hits) {
-            output.push(document, &hits)?;
-        }
-        let (done_bytes, total_bytes) = reader.progress();
-        let (source, documents) = (source.name.as_str(), output.stage.input.documents);
-        on_event(Event::Progress { stage: STAGE, source, done_bytes, total_bytes, documents });
-    }
-    output.finish(&reader, out)
-}
-
-/// The files and the accounts.
-struct Output<'a> {
-    decontaminator: &'a Decontaminator,
-    source: &'a Source,
-    kept: Writer<Document>,
-    dropped: Writer<Dropped>,
-    changed: Writer<Dropped>,
-    read: StageAccount,
-    stage: StageAccount,
-    report: Report,
-}
-
-impl<'a> Output<'a> {
-    fn create(
-        decontaminator: &'a Decontaminator,
-        source: &'a Source,
-        out: &Path,
-        format: FileFormat,
-    ) -> Result<Self> {
-        let settings = serde_json::json!(decontaminator.settings());
-        Ok(Self {
-            decontaminator,
-            source,
-            kept: Writer::create(out, "kept", format)?,
-            dropped: Writer::create(out, "dropped", format)?,
-            changed: Writer::create(out, "changed", format)?,
-            read: StageAccount::new("read", serde_json::json!(source)),
-            stage: StageAccount::new(STAGE, settings),
-            report: decontaminator.report(),
-        })
-    }
-
-    /// Writes down the records that are no documents; returns the others.
-    fn take_bad(&mut self, batch: Vec<Record>) -> Result<Vec<Document>> {
-        let mut documents = Vec::with_capacity(batch.len());
-        for record in batch {
-            match record {
-                Record::Document(document) => {
-                    self.read.keep(&document, Tally::of(&document));
-                    documents.push(document);
-                }
-                Record::Bad(bad) => {
-                    self.read.drop_bad(&bad, self.source);
-                    self.dropped.push(&clean::row_of_bad(&bad))?;
-                }
-            }
-        }
-        Ok(documents)
-    }
-
-    fn push(&mut self, mut document: Document, hits: &[Hit]) -> Result<()> {
-        self.report.add(hits);
-        let Some(first) = hits.first() else {
-            self.stage.keep(&document, Tally::of(&document));
-            return self.kept.push(&document);
-        };
-        let rule = self.decontaminator.rule(first);
-        let value = Value::Text(first.value(&document.text));
-        let reason = Reason { rule: &rule, value, limit: None };
-        match self.decontaminator.outcome(&document.text, hits) {
-            Outcome::Cut(text) => {
-                self.changed.push(&clean::row(&document, STAGE, &reason))?;
-                let original = std::mem::replace(&mut document.text, text);
-                self.stage.cut(&document, &original, &reason);
-                self.kept.push(&document)
-            }
-            Outcome::Drop | Outcome::Keep => {
-                self.stage.drop(&document, Tally::of(&document), &reason);
-                self.dropped.push(&clean::row(&document, STAGE, &reason))
-            }
-        }
-    }
-
-    fn finish(self, reader: &Reader, out: &Path) -> Result<(SourceAccount, Report)> {
-        self.kept.finish()?;
-        self.dropped.finish()?;
-        self.changed.finish()?;
-        self.report.write(out)?;
-        let account = SourceAccount {
-            name: self.source.name.clone(),
-            language: self.source.language,
-            unread: reader.limits(),
-            stages: vec![self.read, self.stage],
-            train: Default::default(),
-            held_out: Default::default(),
-        };
-        Ok((account, self.report))
-    }
+            batch.par_iter().map(|document| decontaminator.find(&document.text)).collect();
+        hits.iter().for_each(|hits| report.add(hits));
+        let found = batch.iter().zip(&hits);
+        Ok(found.map(|(document, hits)| fate(decontaminator, document, hits)).collect())
+    })?;
+    report.write(single.out)?;
+    Ok((account, report))
 }
 
 #[cfg(test)]
@@ -152,6 +46,7 @@ mod tests {
         Language,
         decontaminate::{Action, Settings},
         read::Format,
+        write::FileFormat,
     };
 
     const ROWS: &str = concat!(
@@ -181,8 +76,15 @@ mod tests {
         let settings = Settings { action, words: 9, ..Settings::new(&eval) };
         let decontaminator = Decontaminator::open(settings).unwrap();
         let out = dir.path().join("out");
+        let single = Single {
+            out: &out,
+            kept: "kept",
+            format: FileFormat::Jsonl,
+            memory_bytes: 0,
+            index: None,
+        };
         let (account, report) =
-            decontaminate(&decontaminator, &source, &out, FileFormat::Jsonl, &mut |_| ()).unwrap();
+            decontaminate(&single, &decontaminator, &source, Observer::quiet()).unwrap();
         let json = std::fs::read_to_string(out.join("report.json")).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
         (account, report, std::fs::read_to_string(out.join("kept.jsonl")).unwrap())

@@ -1,4 +1,4 @@
-//! The data recipe: which sources, cleaned how, tokenized by what.
+//! The data recipe: which sources, what is done to them stage by stage, tokenized by what.
 
 use std::{
     collections::HashSet,
@@ -7,10 +7,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::CleanSettings;
+use super::stage::Stage;
 use crate::{
     Error, Result,
-    filter::{Mode, RuleSet, RuleSource},
     read::Source,
     tokenizer::{Tokenizer, TrainerSettings},
     toml_file,
@@ -23,43 +22,32 @@ use crate::{
 pub struct Recipe {
     /// What the corpus is called.
     pub name: String,
-    /// What is done to documents.
-    pub clean: Clean,
+    /// How much is worked on at a time.
+    pub engine: EngineSettings,
+    /// Where documents come from, read in this order.
+    pub source: Vec<Source>,
+    /// What is done to documents, in this order.
+    #[serde(default)]
+    pub stage: Vec<Stage>,
     /// Where the tokenizer comes from.
     pub tokenizer: TokenizerSource,
     /// What is written.
     pub output: Output,
-    /// Where documents come from, read in this order: of equal texts the first is kept.
-    pub source: Vec<Source>,
 }
 
-/// How documents are cleaned.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Clean {
-    /// `none`, the name of a rule set (see [`RuleSet::read`]), or the path of a rule file.
-    pub rules: String,
-    /// Whether a published filter is followed to the letter; unset, as it was meant, or as
-    /// a rule file given by path says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<Mode>,
-    /// Folder of word lists and models that the rules look things up in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assets: Option<PathBuf>,
-    /// Which copies are removed.
-    pub dedup: Dedup,
-}
-
-/// Which copies are removed.
+/// How much is worked on at a time. The results do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dedup {
-    /// None.
-    None,
-    /// Documents whose texts are equal up to whitespace, across all sources: what `neo data dedup words` drops,
-    /// not what its `exact` does.
-    Exact,
+#[serde(deny_unknown_fields)]
+pub struct EngineSettings {
+    /// Text after which a shard is closed: what a killed run loses at most, for each thread.
+    pub shard_bytes: u64,
+    /// Memory for comparing documents with each other; more spills to disk. Reading, judging and writing take some
+    /// 100 MB beside it, and documents 8 bytes each.
+    pub memory_bytes: u64,
 }
+
+/// Less memory than this and sorts cannot even merge what they spilled.
+const LEAST_MEMORY_BYTES: u64 = 16 << 20;
 
 /// Where the tokenizer comes from: one of the two keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,6 +88,7 @@ impl Recipe {
     /// # Errors
     /// [`Error::Setting`] naming the key.
     pub fn validate(&self) -> Result<()> {
+        self.engine.validate()?;
         if self.source.is_empty() {
             return Err(Error::Setting("no `[[source]]`, expected at least one".to_owned()));
         }
@@ -109,6 +98,11 @@ impl Recipe {
             if !names.insert(&source.name) {
                 return Err(Error::Setting(format!("two sources are named `{}`", source.name)));
             }
+        }
+        for (index, stage) in self.stage.iter().enumerate() {
+            stage
+                .validate()
+                .map_err(|error| Error::Setting(format!("`stage.{index}`: {error}")))?;
         }
         if self.tokenizer.path.is_some() == self.tokenizer.train.is_some() {
             return Err(Error::Setting("`[tokenizer]` needs either `path` or `train`".to_owned()));
@@ -124,34 +118,33 @@ impl Recipe {
             source.lock_file.iter_mut().for_each(map_path);
         }
         self.tokenizer.path.iter_mut().for_each(map_path);
-        self.clean.rules = map(&self.clean.rules);
-        self.clean.assets.iter_mut().for_each(map_path);
+        self.stage.iter_mut().for_each(|stage| stage.map_paths(&map));
     }
 }
 
-impl Clean {
-    pub(super) fn settings(&self, format: FileFormat) -> Result<CleanSettings> {
-        let rules = RuleSet::read(RuleSource {
-            name: &self.rules,
-            mode: self.mode,
-            assets: self.assets.as_deref(),
-        })?;
-        Ok(CleanSettings { rules, dedup: self.dedup, format })
+impl EngineSettings {
+    fn validate(&self) -> Result<()> {
+        let too_small = |key: &str, value: u64, least: u64| {
+            let problem = format!("`engine.{key}` is {value}, expected at least {least}");
+            if value < least { Err(Error::Setting(problem)) } else { Ok(()) }
+        };
+        too_small("shard_bytes", self.shard_bytes, 1)?;
+        too_small("memory_bytes", self.memory_bytes, LEAST_MEMORY_BYTES)
     }
 }
 
 /// A tokenizer, or how to make it.
-pub(super) enum Ready<'a> {
+pub(super) enum ReadyTokenizer<'a> {
     Loaded(Box<Tokenizer>),
     ToTrain(&'a TrainerSettings),
 }
 
 impl TokenizerSource {
     /// Loads the tokenizer if it exists already.
-    pub(super) fn ready(&self) -> Result<Ready<'_>> {
+    pub(super) fn ready(&self) -> Result<ReadyTokenizer<'_>> {
         match (&self.path, &self.train) {
-            (Some(path), _) => Ok(Ready::Loaded(Box::new(Tokenizer::from_path(path)?))),
-            (None, Some(settings)) => Ok(Ready::ToTrain(settings)),
+            (Some(path), _) => Ok(ReadyTokenizer::Loaded(Box::new(Tokenizer::from_path(path)?))),
+            (None, Some(settings)) => Ok(ReadyTokenizer::ToTrain(settings)),
             (None, None) => Err(Error::Setting("`[tokenizer]` needs `path` or `train`".to_owned())),
         }
     }
@@ -163,9 +156,18 @@ mod tests {
 
     const RECIPE: &str = r#"
 name = "t"
-[clean]
+[engine]
+shard_bytes = 1000000
+memory_bytes = 100000000
+[[stage]]
+kind = "filter"
 rules = "basic"
-dedup = "exact"
+[[stage]]
+kind = "dedup"
+method = "minhash"
+scheme = "fast"
+normalise = "by-language"
+mode = "corrected"
 [tokenizer]
 path = "t.model"
 [output]
@@ -198,7 +200,14 @@ format = "jsonl"
     #[test]
     fn mistakes_are_named() {
         check_error(&RECIPE.replace("input", "inputs"), "unknown key `source.0.inputs`");
-        check_error(&RECIPE.replace("\"exact\"", "\"exakt\""), "`exact`");
+        check_error(&RECIPE.replace("rules", "ruls"), "line 8: unknown key `stage.0.ruls`");
+        check_error(&RECIPE.replace("\"filter\"", "\"filtre\""), "nearest known value is `filter`");
+        check_error(
+            &RECIPE.replace("\"minhash\"", "\"minhsh\""),
+            "nearest known value is `minhash`",
+        );
+        check_error(&RECIPE.replace("scheme", "shceme"), "unknown key `stage.1.shceme`");
+        check_error(&RECIPE.replace("100000000", "1000"), "`engine.memory_bytes` is 1000");
         check_error(&RECIPE.replace("path = \"t.model\"", ""), "needs either `path` or `train`");
         check_error(
             &RECIPE.replace("name = \"a\"", "name = \"a/b\""),

@@ -1,21 +1,107 @@
-//! The last stage: kept documents to token shards, training and held-out apart.
+//! The last stages: a tokenizer, shards of tokens, and the corpus that they make together.
+//!
+//! A shard of documents becomes a shard of tokens on its own ([`pieces`]); the corpus is those joined in order, so it
+//! does not depend on where shards were cut. Held-out documents go to shards of their own.
+
+mod pieces;
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::Event;
+use self::pieces::{Piece, PieceReader, PieceWriter};
+use super::{
+    batches::Batches,
+    shard::{Flow, Place, document_file},
+};
 use crate::{
-    Document, Error, Language, Result,
-    corpus::{CorpusManifest, CorpusWriter, Split, Vocabulary},
-    read::{Format, Reader, Record, Source},
+    Document, Error, Result,
+    corpus::{CorpusManifest, CorpusWriter, Vocabulary},
+    engine::{Fingerprint, Meter, Observer, Unit, for_each},
+    read::{Reader, Source},
     tokenizer::{Tokenizer, TrainerSettings},
 };
 
-/// Documents encoded at a time.
-const BATCH_DOCUMENTS: usize = 512;
-/// Text bytes after which a batch is encoded before it is full.
-const BATCH_BYTES: usize = 16 << 20;
+/// Changes whenever the ids of a text, or the form of a corpus, do.
+const VERSION: &str = "1";
+/// What training is called while it goes on.
+const STAGE: &str = "train tokenizer";
+/// Name of the file of a shard of tokens.
+const TOKENS: &str = "tokens.arrow";
+
+/// Trains a tokenizer on the documents of shards that are not held out; returns it with its identity.
+///
+/// # Errors
+/// A shard cannot be read, or the settings make no sense for the texts.
+pub(super) fn train(
+    place: &Place<'_>,
+    settings: &TrainerSettings,
+    flow: &Flow,
+) -> Result<Tokenizer> {
+    let text = serde_json::json!(settings).to_string();
+    let content = Fingerprint::of_all(flow.shards.iter().map(|shard| &shard.content));
+    let key = Fingerprint::of(&["tokenizer", VERSION, &text, content.as_str()]);
+    let unit = place.work.unit("tokenizer", "trained", &key, |dir| {
+        let inputs: Vec<Source> = flow.shards.iter().map(|shard| shard.input.clone()).collect();
+        train_on(&inputs, settings, &place.work.observer().meter(STAGE, flow.file_bytes()))?
+            .save(dir)
+    })?;
+    Tokenizer::from_path(&unit.path(""))
+}
+
+/// Shards of documents to a corpus with its tokenizer beside it.
+///
+/// # Errors
+/// A unit cannot be made, or the observer wants to stop.
+pub(super) fn corpus(
+    place: &Place<'_>,
+    tokenizer: &Tokenizer,
+    flow: &Flow,
+) -> Result<Unit<CorpusManifest>> {
+    let identity = place.work.unit("tokenizer", "used", &identity(tokenizer), |dir| {
+        tokenizer.save(dir).map(|()| tokenizer.vocab_hash())
+    })?;
+    let identity = identity.fingerprint();
+    let meter = place.work.observer().meter("tokenize", flow.file_bytes());
+    let pieces = for_each(&flow.shards, |_, shard| {
+        let (of_tokenizer, content) = (identity.as_str(), shard.content.as_str());
+        let key = Fingerprint::of(&["tokens", VERSION, of_tokenizer, content]);
+        place.work.unit("tokens", &shard.name, &key, |dir| {
+            let mut writer = PieceWriter::create(&dir.join(TOKENS))?;
+            encode_all(&shard.input, &meter, tokenizer, |piece| writer.push(&piece))?;
+            writer.finish()
+        })
+    })?;
+    join(place, tokenizer, &identity, &pieces)
+}
+
+/// Shards of tokens to one corpus.
+fn join(
+    place: &Place<'_>,
+    tokenizer: &Tokenizer,
+    identity: &Fingerprint,
+    pieces: &[Unit<()>],
+) -> Result<Unit<CorpusManifest>> {
+    let content =
+        Fingerprint::of_all(&pieces.iter().map(|piece| piece.checksum(TOKENS)).collect::<Vec<_>>());
+    let key = Fingerprint::of(&["corpus", VERSION, identity.as_str(), content.as_str()]);
+    place.work.unit("corpus", "all", &key, |dir| {
+        let mut writer = corpus_writer(dir, tokenizer)?;
+        for piece in pieces {
+            let mut reader = PieceReader::open(&piece.path(TOKENS))?;
+            while let Some(piece) = reader.next()? {
+                push(&mut writer, &piece)?;
+            }
+            place.work.observer().check()?;
+        }
+        writer.finish()
+    })
+}
+
+/// What two tokenizers must share to give the same ids under the same names.
+fn identity(tokenizer: &Tokenizer) -> Fingerprint {
+    Fingerprint::of(&["tokenizer", VERSION, &tokenizer.vocab_hash()])
+}
 
 /// Encodes document files, in order, into a corpus folder with the tokenizer beside the shards.
 ///
@@ -25,39 +111,17 @@ const BATCH_BYTES: usize = 16 << 20;
 /// # Errors
 /// A file cannot be read or written, or there is no document.
 pub fn tokenize(
-    documents: &[PathBuf],
+    files: &[PathBuf],
     tokenizer: &Tokenizer,
     corpus: &Path,
-    on_event: &mut dyn FnMut(Event<'_>),
+    observer: &Observer<'_>,
 ) -> Result<CorpusManifest> {
-    let manifest = corpus.join("corpus.json");
-    match std::fs::remove_file(&manifest) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io(&manifest)(error));
-        }
-        _ => {}
-    }
-    let eod_id = tokenizer.eod_id();
-    let vocabulary =
-        Vocabulary { hash: tokenizer.vocab_hash(), size: tokenizer.vocab_size(), eod_id };
-    let mut writer = CorpusWriter::create(corpus, vocabulary)?;
-    tokenizer.save(corpus)?;
+    let mut writer = corpus_writer(corpus, tokenizer)?;
     let mut n_documents = 0;
-    for file in documents {
-        let mut reader = DocumentFile::open(file)?;
-        loop {
-            let batch = reader.batch()?;
-            if batch.is_empty() {
-                break;
-            }
-            let encoded: Vec<Vec<u32>> =
-                batch.par_iter().map(|document| encode(document, tokenizer)).collect();
-            for (document, ids) in batch.iter().zip(&encoded) {
-                push(&mut writer, document, ids)?;
-            }
-            n_documents += batch.len() as u64;
-            on_event(reader.progress("tokenize", &batch[0].source, n_documents));
-        }
+    for file in files {
+        let source = document_file(file);
+        let meter = observer.meter("tokenize", Reader::open(&source)?.progress().1);
+        n_documents += encode_all(&source, &meter, tokenizer, |piece| push(&mut writer, &piece))?;
     }
     if n_documents == 0 {
         return Err(Error::Setting(
@@ -67,24 +131,12 @@ pub fn tokenize(
     writer.finish()
 }
 
-/// Trains a tokenizer on the documents that are not held out.
-///
-/// # Errors
-/// A file cannot be read, or the settings make no sense for the texts.
-pub fn train_tokenizer(
-    documents: &[PathBuf],
-    settings: &TrainerSettings,
-    on_event: &mut dyn FnMut(Event<'_>),
-) -> Result<Tokenizer> {
+/// Trains on the documents that are not held out.
+fn train_on(inputs: &[Source], settings: &TrainerSettings, meter: &Meter<'_>) -> Result<Tokenizer> {
     // The trainer takes plain texts, so an error on the way ends them and is told afterwards.
     let mut failure = None;
-    let mut batches = TrainingTexts { files: documents.iter(), current: None, n_documents: 0 };
-    let texts = std::iter::from_fn(|| {
-        batches.next_batch(on_event).unwrap_or_else(|error| {
-            failure = Some(error);
-            None
-        })
-    });
+    let texts = TrainingTexts { inputs: inputs.iter(), batches: None, meter };
+    let texts = texts.map_while(|batch| batch.map_err(|error| failure = Some(error)).ok());
     let tokenizer = Tokenizer::train(texts.flatten(), settings, &mut |_, _| ());
     match failure {
         Some(error) => Err(error),
@@ -94,32 +146,57 @@ pub fn train_tokenizer(
 
 /// Sources and texts of documents that are not held out, batch by batch.
 struct TrainingTexts<'a> {
-    files: std::slice::Iter<'a, PathBuf>,
-    current: Option<DocumentFile>,
-    n_documents: u64,
+    inputs: std::slice::Iter<'a, Source>,
+    batches: Option<Batches<'a>>,
+    meter: &'a Meter<'a>,
+}
+
+impl Iterator for TrainingTexts<'_> {
+    type Item = Result<Vec<(String, String)>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_batch().transpose()
+    }
 }
 
 impl TrainingTexts<'_> {
-    fn next_batch(
-        &mut self,
-        on_event: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Option<Vec<(String, String)>>> {
+    fn next_batch(&mut self) -> Result<Option<Vec<(String, String)>>> {
         loop {
-            let Some(file) = &mut self.current else {
-                let Some(path) = self.files.next() else { return Ok(None) };
-                self.current = Some(DocumentFile::open(path)?);
+            let Some(batches) = &mut self.batches else {
+                let Some(input) = self.inputs.next() else { return Ok(None) };
+                self.batches = Some(Batches::open(input, self.meter)?);
                 continue;
             };
-            let batch = file.batch()?;
-            let Some(first) = batch.first() else {
-                self.current = None;
+            let batch = batches.next_documents()?;
+            if batch.is_empty() {
+                self.batches = None;
                 continue;
-            };
-            self.n_documents += batch.len() as u64;
-            on_event(file.progress("train tokenizer", &first.source, self.n_documents));
+            }
             let train = batch.into_iter().filter(|document| !document.is_held_out());
             return Ok(Some(train.map(|document| (document.source, document.text)).collect()));
         }
+    }
+}
+
+/// Encodes the documents of a source in order; returns how many there were.
+fn encode_all(
+    source: &Source,
+    meter: &Meter<'_>,
+    tokenizer: &Tokenizer,
+    mut take: impl FnMut(Piece<'_>) -> Result<()>,
+) -> Result<u64> {
+    let mut batches = Batches::open(source, meter)?;
+    let mut n_documents = 0;
+    loop {
+        let batch = batches.next_documents()?;
+        if batch.is_empty() {
+            return Ok(n_documents);
+        }
+        let encoded: Vec<Vec<u32>> =
+            batch.par_iter().map(|document| encode(document, tokenizer)).collect();
+        let mut pieces = batch.iter().zip(&encoded).map(|(document, ids)| Piece::of(document, ids));
+        pieces.try_for_each(&mut take)?;
+        n_documents += batch.len() as u64;
     }
 }
 
@@ -130,48 +207,16 @@ fn encode(document: &Document, tokenizer: &Tokenizer) -> Vec<u32> {
     ids
 }
 
-fn push(writer: &mut CorpusWriter, document: &Document, ids: &[u32]) -> Result<()> {
-    let split = if document.is_held_out() { Split::HeldOut } else { Split::Train };
-    let nats = document.meta.get("nats").and_then(serde_json::Value::as_f64);
-    writer.push(&document.source, document.language, split, ids, document.text.len() as u64, nats)
+fn corpus_writer(dir: &Path, tokenizer: &Tokenizer) -> Result<CorpusWriter> {
+    let eod_id = tokenizer.eod_id();
+    let vocabulary =
+        Vocabulary { hash: tokenizer.vocab_hash(), size: tokenizer.vocab_size(), eod_id };
+    let writer = CorpusWriter::create(dir, vocabulary)?;
+    tokenizer.save(dir)?;
+    Ok(writer)
 }
 
-/// A document file read in batches.
-struct DocumentFile {
-    reader: Reader,
-}
-
-impl DocumentFile {
-    fn open(path: &Path) -> Result<Self> {
-        let name = path.to_string_lossy().into_owned();
-        let format = Format::of_path(&name);
-        let source = Source::new("documents", Language::Other, vec![name], format);
-        Ok(Self { reader: Reader::open(&source)? })
-    }
-
-    /// The next documents; empty at the end.
-    fn batch(&mut self) -> Result<Vec<Document>> {
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while batch.len() < BATCH_DOCUMENTS && bytes < BATCH_BYTES {
-            match self.reader.next().transpose()? {
-                None => break,
-                Some(Record::Bad(bad)) => {
-                    return Err(Error::Setting(format!(
-                        "{} is no document: {}",
-                        bad.place, bad.detail
-                    )));
-                }
-                Some(Record::Document(document)) => {
-                    bytes += document.text.len();
-                    batch.push(document);
-                }
-            }
-        }
-        Ok(batch)
-    }
-
-    fn progress<'a>(&self, stage: &'static str, source: &'a str, documents: u64) -> Event<'a> {
-        let (done_bytes, total_bytes) = self.reader.progress();
-        Event::Progress { stage, source, done_bytes, total_bytes, documents }
-    }
+fn push(writer: &mut CorpusWriter, piece: &Piece<'_>) -> Result<()> {
+    let (source, language, split) = (piece.source.as_ref(), piece.language, piece.split);
+    writer.push(source, language, split, &piece.ids, piece.bytes, piece.nats)
 }

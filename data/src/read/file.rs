@@ -17,7 +17,7 @@ use parquet::{
 };
 
 use super::inputs::without_compression;
-use crate::{Error, Result, store::Object};
+use crate::{Error, Result, engine::Fingerprint, store::Object};
 
 /// A file of a source.
 #[derive(Clone, Debug)]
@@ -56,6 +56,20 @@ impl InputFile {
     pub(super) fn remote(object: Object, name: String) -> Self {
         let path = PathBuf::from(object.address());
         Self { path, name, bytes: object.n_bytes(), object: Some(object) }
+    }
+
+    /// Identity of its content; of an object what its store says of it, so that it is not fetched for this.
+    ///
+    /// # Errors
+    /// It is unreadable.
+    pub(super) fn fingerprint(&self) -> Result<Fingerprint> {
+        match &self.object {
+            Some(object) => {
+                let (address, bytes) = (object.address(), object.n_bytes().to_string());
+                Ok(Fingerprint::of(&[address, &bytes, &object.version()]))
+            }
+            None => Fingerprint::of_file(&self.path),
+        }
     }
 
     /// The file from its start; `position` is advanced by every byte read from it.

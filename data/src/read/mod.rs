@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use self::file::InputFile;
 pub(crate) use self::stream::for_each_line;
-use crate::{Document, Error, Language, Result, store::Store};
+use crate::{Document, Error, Language, Result, engine::Fingerprint, store::Store};
 
 /// Longest record in bytes: a line of JSON, a paragraph, a whole text file. Longer ones are bad records, so a
 /// file without line ends cannot fill the memory. The longest book of Project Gutenberg is under 10 MB.
@@ -193,6 +193,19 @@ impl Format {
             Self::Tree => &[],
         }
     }
+}
+
+/// Identity of the files that a source reads: their names in ids, their order, their contents.
+///
+/// # Errors
+/// As [`Reader::open`], or a file cannot be read.
+pub(crate) fn fingerprint(source: &Source) -> Result<Fingerprint> {
+    let mut parts = Vec::new();
+    for file in inputs::find(source)? {
+        let content = file.fingerprint()?;
+        parts.extend([file.name, content.to_string()]);
+    }
+    Ok(Fingerprint::of(&parts.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 
 /// What a reader yields for each record of a file.

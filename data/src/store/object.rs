@@ -65,6 +65,12 @@ impl Object {
         self.meta.size
     }
 
+    /// What changes when its content does: the tag that the store gives it, else when it was written.
+    pub fn version(&self) -> String {
+        let written = || self.meta.last_modified.to_rfc3339();
+        self.meta.e_tag.clone().unwrap_or_else(written)
+    }
+
     /// The bytes of a range.
     ///
     /// # Errors

@@ -6,10 +6,12 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use neo_data::{
     decontaminate::{Action, Decontaminator, Settings},
-    pipeline::{self, Account},
+    engine::{Event, Observer},
+    pipeline,
 };
 
 use super::{Reporter, Stage, expand_home, table};
+use crate::interrupt;
 
 /// Options of `neo data decontaminate`.
 #[derive(Debug, clap::Args)]
@@ -39,12 +41,12 @@ pub(super) fn run(args: Decontaminate) -> Result<()> {
     let settings = Settings { benchmarks, action, ..Settings::new(expand_home(&against).as_ref()) };
     let decontaminator = Decontaminator::open(settings)?;
     let source = stage.source(None)?;
-    let mut reporter = Reporter::default();
-    let mut show = |event: pipeline::Event<'_>| reporter.show(event);
-    let (account, report) =
-        pipeline::decontaminate(&decontaminator, &source, &stage.out, stage.format, &mut show)?;
+    let (reporter, stop) = (Reporter::default(), interrupt::stop_flag()?);
+    let on_event = |event: Event<'_>| reporter.show(event);
+    let (single, observer) = (stage.single("kept", None), Observer::new(&on_event, &stop));
+    let (account, report) = pipeline::decontaminate(&single, &decontaminator, &source, observer)?;
     drop(reporter);
-    stage.account(Account { recipe: source.name, sources: vec![account] })?;
+    stage.account(source.name, account)?;
     if !stage.json {
         print!("{}", table::contamination(&report));
     }

@@ -6,18 +6,13 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use neo_data::{
     dedup::{
-        Method, Mode,
-        exact::Exact,
-        lines::{self, Lines},
-        minhash::{MinHash, Normalise, Scheme},
-        paragraph::Paragraph,
-        substring::Substring,
+        Mode, lines,
+        minhash::{Normalise, Scheme},
     },
-    filter::RuleSet,
-    pipeline::{self, Account, Dedup},
+    pipeline::{self, Dedup},
 };
 
-use super::{Reporter, Stage, expand_home, print_account};
+use super::{Stage, expand_home};
 use crate::error::Usage;
 
 /// Ways to find copies. All but `words` go by ids: of copies, the document with the smallest id is kept, so
@@ -100,44 +95,33 @@ pub(super) struct SimilarLines {
 /// Input that cannot be used, a failed write, an empty result.
 pub(super) fn run(command: Command) -> Result<()> {
     match command {
-        Command::Exact(Exactly { stage, known }) => stage.deduplicate(&Exact, known),
-        Command::Words(stage) => stage.run("kept", RuleSet::none(), Dedup::Exact, None),
+        Command::Exact(Exactly { stage, known }) => known.run(stage, Dedup::Exact {}),
+        Command::Words(stage) => Known::NONE.run(stage, Dedup::Words {}),
         Command::Minhash(Minhash { stage, known, scheme, normalise, mode }) => {
-            stage.deduplicate(&MinHash::new(scheme, normalise, mode), known)
+            known.run(stage, Dedup::Minhash { scheme, normalise, mode })
         }
         Command::Paragraph(Parts { stage, mode }) => {
-            stage.deduplicate(&Paragraph { mode }, Known::NONE)
+            Known::NONE.run(stage, Dedup::Paragraph { mode })
         }
         Command::Substring(Parts { stage, mode }) => {
-            stage.deduplicate(&Substring { mode }, Known::NONE)
+            Known::NONE.run(stage, Dedup::Substring { mode })
         }
         Command::Lines(SimilarLines { stage, proportion }) => {
             if !(0.0..=1.0).contains(&proportion) {
                 let problem = format!("`--proportion` is {proportion}, expected 0 to 1");
                 return Err(Usage::with_hint(problem, "leave it out for MAP-Neo's 0.1").into());
             }
-            stage.deduplicate(&Lines { proportion }, Known::NONE)
+            Known::NONE.run(stage, Dedup::Lines { proportion })
         }
     }
 }
 
 impl Known {
     const NONE: Self = Self { index: None };
-}
 
-impl Stage {
-    /// Reads the input twice or more, writes `kept.*`, `dropped.*`, `changed.*` and `account.json`.
-    fn deduplicate(self, method: &dyn Method, known: Known) -> Result<()> {
-        let source = self.source(None)?;
-        let index = known.index.map(|path| PathBuf::from(expand_home(&path.to_string_lossy())));
-        let (index, out) = (index.as_deref(), &self.out);
-        let mut reporter = Reporter::default();
-        let mut show = |event: pipeline::Event<'_>| reporter.show(event);
-        let account = pipeline::deduplicate(method, &source, index, out, self.format, &mut show)?;
-        drop(reporter);
-        let account = Account { recipe: source.name, sources: vec![account] };
-        self.write(&account)?;
-        print_account(&account, self.json)
+    fn run(self, stage: Stage, dedup: Dedup) -> Result<()> {
+        let index = self.index.map(|path| PathBuf::from(expand_home(&path.to_string_lossy())));
+        stage.run("kept", Some(pipeline::Stage::Dedup(dedup)), None, index.as_deref())
     }
 }
 

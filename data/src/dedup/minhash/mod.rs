@@ -4,7 +4,7 @@
 //! A text is seen as the set of its runs of 13 characters (English after [`normalise::english`]); its
 //! signature are the minima of that set under 128 random orders; a band is 13 of them. Two texts with Jaccard
 //! similarity s share a band with probability 1 - (1 - s^13)^9, one half at 0.82. Candidates are not verified,
-//! as in the original. Memory: nine rows (216 bytes) and the id of every document.
+//! as in the original.
 //!
 //! [`Scheme::Original`] equals the original, datasketch 1.x, bit for bit. [`Scheme::Fast`] is a signature of
 //! our own with the same probabilities, several times faster.
@@ -22,10 +22,10 @@ mod simd;
 
 use std::borrow::Cow;
 
-use serde::Serialize;
-
 pub use self::{fast::FastSigner, original::Signer, permutations::Permutations};
-use super::{Key, Method, Mode, Outcome, Repeat, components::Components};
+use serde::{Deserialize, Serialize};
+
+use super::{Compares, Key, Method, Mode, Order};
 use crate::{Document, Language};
 
 /// Characters of a run.
@@ -42,7 +42,7 @@ pub const EMPTY: u32 = u32::MAX;
 pub const SEED: u32 = 1;
 
 /// How signatures are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
     /// As in the original: SHA-1 of every run, arithmetic modulo 2^61 - 1.
@@ -52,7 +52,7 @@ pub enum Scheme {
 }
 
 /// What is done to texts before runs are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalise {
     /// Nothing to Chinese, all others as English: what the original did to either.
@@ -138,8 +138,8 @@ impl Method for MinHash {
         serde_json::json!({ "scheme": scheme, "normalise": normalise, "mode": mode })
     }
 
-    fn name_with_settings(&self) -> String {
-        format!("minhash {:?} {:?} {:?}", self.scheme, self.normalise, self.mode)
+    fn compares(&self) -> Compares {
+        Compares::Documents(Order::Id)
     }
 
     fn keys(&self, document: &Document) -> Vec<(u32, Key)> {
@@ -149,22 +149,6 @@ impl Method for MinHash {
         }
         let signature = self.signature(&text);
         (0..N_BANDS).map(|band| (band as u32, band_key(&signature, band))).collect()
-    }
-
-    fn decide(&self, repeats: Vec<Repeat>, ranks: &[u32]) -> Vec<Repeat> {
-        let mut components = Components::new(ranks);
-        for repeat in &repeats {
-            components.join(repeat.document, repeat.first);
-        }
-        let copies = (0..ranks.len() as u32).map(|document| (document, components.root(document)));
-        copies
-            .filter(|(document, root)| document != root)
-            .map(|(document, first)| Repeat { document, position: 0, first })
-            .collect()
-    }
-
-    fn apply(&self, _text: &str, repeats: &[Repeat]) -> Outcome {
-        repeats.first().map_or(Outcome::Keep, |repeat| Outcome::CopyOf(repeat.first))
     }
 }
 
