@@ -87,6 +87,11 @@ mod tests {
     }
 
     #[test]
+    fn an_item_without_text_leaves_no_mark() {
+        check("<ul><li><button>x</button></li></ul><p>text", "text");
+    }
+
+    #[test]
     fn tables_are_read_by_rows() {
         check(
             "<table><tr><th>Name<th>Born<tr><td><p>Ada</p><td>1815<tr><td>Bob<td></table>",

@@ -317,6 +317,8 @@ impl Builder {
             self.place = open.outside;
             match open.tag {
                 Tag::List | Tag::NumberedList => drop(self.lists.pop()),
+                // An item without text leaves its mark to nobody.
+                Tag::Item if self.line.text.is_empty() => self.line.mark.clear(),
                 Tag::Table | Tag::Row => {
                     self.end_line();
                     self.row = None;
