@@ -20,10 +20,10 @@ use super::normal_texts;
 
 /// Pairs of pieces that are remembered before the memory starts afresh.
 const MAX_REMEMBERED_PAIRS: usize = 1 << 16;
-/// Bytes that are merged to guess how the chain goes on.
-const AHEAD_BYTES: usize = 48;
+/// Bytes that are merged to guess how the chain goes on; few in tests, for guesses that are wrong.
+const AHEAD_BYTES: usize = if cfg!(test) { 6 } else { 48 };
 /// Of these, the bytes at the end that are no good guess, since the text behind them is not seen.
-const UNSURE_BYTES: usize = 12;
+const UNSURE_BYTES: usize = if cfg!(test) { 2 } else { 12 };
 /// Places for which memory is kept from segment to segment.
 const MAX_KEPT_PLACES: usize = 1 << 16;
 
@@ -131,9 +131,10 @@ impl Chain {
                 Some(link) => candidate = shorter(link, tables),
                 None => {
                     self.is_dead[start / 64] |= 1 << (start % 64);
-                    let last = self.links.pop().expect("every text has an encoding");
+                    self.links.pop().expect("every text has an encoding");
                     start = self.links.last().map_or(0, |link| link.end);
-                    candidate = shorter(last, tables);
+                    // A guess need not have been the longest piece; what was tried here is dead.
+                    candidate = first_candidate(text, start, tables);
                 }
             }
         }
