@@ -1,7 +1,7 @@
 //! The first prompt of every task file that neo brings and has data for is the one that the file
 //! pins, so that no prompt changes unseen.
 
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a test says why it is skipped")]
+#![expect(clippy::print_stdout, reason = "a test says why it is skipped")]
 
 use std::path::{Path, PathBuf};
 
