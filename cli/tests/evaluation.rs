@@ -2,7 +2,7 @@
 
 mod program;
 
-use program::Workplace;
+use program::{Workplace, snapshot};
 use serde_json::Value;
 
 /// Exit code for wrong usage or input.
@@ -84,6 +84,7 @@ fn results_have_that_programs_layout_and_can_be_compared() {
 fn an_evaluation_that_broke_off_goes_on_and_writes_the_same_bytes() {
     let place = place();
     let command = |out: &'static str| eval("mill.yaml,write.yaml", &["--out", out]);
+    let model = snapshot(&place.path("run"));
     place.neo(&command("whole.json")).check(0, &[]);
     assert!(!place.path("whole.json.answers").exists(), "answers are removed at the end");
     place.write("write.yaml", WRITE.replace("max_gen_toks: 6", "max_gen_toks: 600"));
@@ -95,6 +96,7 @@ fn an_evaluation_that_broke_off_goes_on_and_writes_the_same_bytes() {
     place.neo(&command("broken.json")).check(0, &[]);
     let read = |name: &str| fs_err::read(place.path(name)).expect("results");
     assert!(read("whole.json") == read("broken.json"), "the files differ");
+    assert!(snapshot(&place.path("run")) == model, "the model is left as it was");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Hostile programs in the sandbox of `neo eval --run-programs`: each is contained and counts as
 //! failed, and the next one runs.
 #![cfg(target_os = "linux")]
+#![expect(clippy::print_stdout, reason = "a test says why it is skipped")]
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -24,7 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = neo_backends::device::open("auto")?;
     let model = Transformer::load(Path::new(model_dir), Precision::F32, &device)?;
     let tokenizer = Tokenizer::from_path(Path::new(model_dir))?;
-    let selection = Library::built_in()?.select(&[task.clone()], Path::new(data), None)?;
+    let selection =
+        Library::built_in()?.select(std::slice::from_ref(task), Path::new(data), None)?;
     let settings = Settings { limit, bootstrap_draws: 0 };
     let run = |sharing| -> neo_eval::Result<(Vec<Outcome>, f64)> {
         let started = Instant::now();

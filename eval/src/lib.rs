@@ -9,6 +9,7 @@ pub mod filter;
 pub mod held_out;
 pub mod language_model;
 pub mod metric;
+pub mod mt_bench;
 pub mod network;
 pub mod ngram;
 pub mod opencompass;

@@ -1,6 +1,8 @@
 //! Every number of lm-evaluation-harness's golden run: each record's definition as it stands, on the
 //! inputs that the folder names, with the stand-in model of its notes.
 
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a test says why it is skipped")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

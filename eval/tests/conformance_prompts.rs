@@ -1,6 +1,8 @@
 //! The first prompt of every task file that neo brings and has data for is the one that the file
 //! pins, so that no prompt changes unseen.
 
+#![expect(clippy::print_stdout, reason = "a test says why it is skipped")]
+
 use std::path::{Path, PathBuf};
 
 use neo_eval::task::library::Library;

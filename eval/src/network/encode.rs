@@ -22,7 +22,7 @@ impl Encoder<'_> {
         let context = rstrip(pair.context);
         let continuation = format!("{}{}", &pair.context[context.len()..], pair.continuation);
         let (mut ids, n_targets) = if context.is_empty() {
-            self.from_the_beginning(&continuation)
+            self.without_context(&continuation)
         } else {
             let mut ids = self.tokenizer.encode(context);
             let whole = self.tokenizer.encode(&format!("{context}{continuation}"));
@@ -44,7 +44,7 @@ impl Encoder<'_> {
     }
 
     /// A text after the token that begins texts; one that begins with it serves itself.
-    fn from_the_beginning(&self, text: &str) -> (Vec<u32>, usize) {
+    fn without_context(&self, text: &str) -> (Vec<u32>, usize) {
         let prefix = self.tokenizer.bos_id();
         let mut ids = self.tokenizer.encode(text);
         if ids.first() != Some(&prefix) {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::samples::task_hash;
 use crate::evaluation::{Measure, Outcome};
-use crate::metric::error;
+use crate::metric::{Score, error};
 use crate::task::Task;
 use crate::task::library::Group;
 
@@ -82,8 +82,17 @@ fn document_scores(outcome: &Outcome) -> Value {
     for measure in &outcome.measures {
         let of_filter = outcome.samples.iter().filter(|sample| sample.filter == measure.filter);
         let scores = of_filter.flat_map(|sample| &sample.scores);
-        let numbers: Vec<f64> =
-            scores.filter(|(name, _)| *name == measure.metric).map(|(_, s)| s.number()).collect();
+        let of_metric = scores.filter(|(name, _)| *name == measure.metric);
+        // Classes and sums mean nothing document by document.
+        let numbers: Vec<f64> = of_metric
+            .filter_map(|(_, score)| match score {
+                Score::Number(number) => Some(*number),
+                _ => None,
+            })
+            .collect();
+        if numbers.is_empty() {
+            continue;
+        }
         let are_marks = numbers.iter().all(|number| *number == 0.0 || *number == 1.0);
         let digits =
             || numbers.iter().map(|n| if *n == 1.0 { '1' } else { '0' }).collect::<String>();
