@@ -31,12 +31,13 @@ use crate::{Error, Result, engine::Observer};
 
 /// How long a plan may work before it is asked again whether to stop.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Memory that a part of a plan should have: enough for its sorts to merge what they spilled.
-const PART_BYTES: usize = 16 << 20;
+/// Memory that a part of a plan should have. The pool is shared fairly among the sorts of all parts and what stands
+/// between them; with 32 MiB for two parts a share was less than a batch.
+const PART_BYTES: usize = 64 << 20;
 /// Memory that every sort keeps back for merging, at most.
 const MERGE_BYTES: usize = 10 << 20;
 /// Rows of a batch between operators.
-const BATCH_ROWS: usize = 8192;
+const BATCH_ROWS: usize = 2048;
 
 /// A query engine with its memory and its folder.
 pub(crate) struct Shuffle {

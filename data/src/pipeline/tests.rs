@@ -367,10 +367,12 @@ fn clean_in_shards(
     shard_bytes: u64,
 ) -> (Vec<(String, String)>, SourceAccount) {
     let dir = tempfile::tempdir().unwrap();
+    let raw = dir.path().join("raw");
+    fs::create_dir(&raw).unwrap();
     for (i, part) in records.chunks(records.len().div_ceil(n_files)).enumerate() {
-        fs::write(dir.path().join(format!("{i}.jsonl")), part.join("\n")).unwrap();
+        fs::write(raw.join(format!("{i}.jsonl")), part.join("\n")).unwrap();
     }
-    let input = vec![dir.path().to_string_lossy().into_owned()];
+    let input = vec![raw.to_string_lossy().into_owned()];
     let recipe = Recipe {
         name: "shards".to_owned(),
         engine: EngineSettings { shard_bytes, memory_bytes: MEMORY_BYTES },

@@ -101,7 +101,9 @@ impl Source<'_> {
         let place = places
             .iter()
             .find(|place| place.keys == keys && place.key_span == *span)
-            .or_else(|| places.iter().find(|p| p.keys == keys && p.parent_span == *span));
+            .or_else(|| places.iter().find(|p| p.keys == keys && p.parent_span == *span))
+            // A table whose kind a key of it tells keeps no spans; the name alone finds the key.
+            .or_else(|| places.iter().find(|place| place.keys == keys));
         let (position, path) = match place {
             Some(place) => (self.position(&place.key_span), place.path.as_str()),
             None => (self.position(span), keys.as_str()),
