@@ -60,15 +60,15 @@ def model_of(assets):
 
 
 def rate(work, records, seconds):
-    """Bytes per CPU second over as many records as fit in the time; each must pass, or not every rule was asked."""
-    done, started = 0, time.process_time()
+    """Bytes per second by the clock, as neo is timed, over as many records as fit in the time; each must pass, or not every rule was asked."""
+    done, started = 0, time.perf_counter()
     for record in records:
         if not work(record):
             sys.exit(f"MAP-Neo's code drops {record['id']}, which it kept before: are its packages other ones?")
         done += len((record.get("text") or record.get("raw_content")).encode("utf8"))
-        if time.process_time() - started > seconds:
+        if time.perf_counter() - started > seconds:
             break
-    return done / (time.process_time() - started) / 1e6
+    return done / (time.perf_counter() - started) / 1e6
 
 
 class AnyLanguage:

@@ -64,7 +64,7 @@ fn fuzz(target: &Target, dir: &Path, seed: u64, share: Duration) -> u64 {
     let path = dir.join(target.file);
     let (start, mut number) = (Instant::now(), 0);
     while start.elapsed() < share {
-        let mut random = Random(seed ^ number << 20 ^ target.name.len() as u64 * 0x9e37_79b9);
+        let mut random = Random(seed ^ (number << 20) ^ (target.name.len() as u64 * 0x9e37_79b9));
         let valid = &target.valid[random.below(target.valid.len())];
         let bytes = random.damage(valid);
         std::fs::write(&path, &bytes).expect("the temporary folder is writable");
@@ -97,9 +97,9 @@ impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
     }
 
     fn below(&mut self, n: usize) -> usize {
@@ -218,7 +218,7 @@ fn targets(dir: &Path, files: &[PathBuf]) -> Result<Vec<Target>> {
         &mut |_, _| (),
     )?;
     let corpus = dir.join("corpus");
-    pipeline::tokenize(&[kept.clone()], &tokenizer, &corpus, &Observer::quiet())?;
+    pipeline::tokenize(std::slice::from_ref(&kept), &tokenizer, &corpus, &Observer::quiet())?;
     let mut targets = vec![
         Target { name: "jsonl", file: "x", valid: packed(&jsonl()), read: read_all(Format::Jsonl) },
         Target {

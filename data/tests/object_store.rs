@@ -1,6 +1,8 @@
 //! Sources in object stores, against a server in the test that speaks enough of S3: listings, ranges, and what goes
 //! wrong on the way.
 
+#![expect(clippy::unwrap_used, reason = "the server is part of the test")]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},

@@ -42,5 +42,5 @@ fn passes(digits: &[u8]) -> bool {
             (digit, _) => digit * 2 - if digit > 4 { 9 } else { 0 },
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
