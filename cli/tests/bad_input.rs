@@ -6,11 +6,14 @@
 mod program;
 #[path = "bad_input/tokenizer.rs"]
 mod tokenizer;
+#[path = "program/training.rs"]
+mod training;
 
 use std::io::Write as _;
 use std::process::Command;
 
-use program::{Outcome, TRAIN_RECIPE, Workplace, snapshot};
+use program::{Outcome, Workplace, snapshot};
+use training::TRAIN_RECIPE;
 
 const TRAIN: [&str; 6] = ["train", "train.toml", "--out", "run", "--device", "flex"];
 

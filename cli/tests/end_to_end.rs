@@ -2,6 +2,8 @@
 //! is killed and one that is interrupted on the way.
 
 mod program;
+#[path = "program/training.rs"]
+mod training;
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

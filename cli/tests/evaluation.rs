@@ -1,6 +1,8 @@
 //! `neo eval --tasks` and `neo eval compare` on a tiny model: results, continuation, wrong input.
 
 mod program;
+#[path = "program/training.rs"]
+mod training;
 
 use program::{Workplace, snapshot};
 use serde_json::Value;

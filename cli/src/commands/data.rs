@@ -260,7 +260,7 @@ impl Stage {
         if account.is_empty() {
             return Err(neo_data::Error::Setting(account.where_everything_went()).into());
         }
-        Ok(())
+        print_account(&account, self.json)
     }
 }
 

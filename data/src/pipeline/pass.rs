@@ -175,9 +175,10 @@ impl<'a> Output<'a> {
     }
 
     fn finish(self, unread: Limits) -> Result<Passed> {
-        self.kept.finish()?;
         self.dropped.finish()?;
         self.changed.finish()?;
+        // Last, so that documents are there only when all the rest is.
+        self.kept.finish()?;
         Ok(Passed { read: self.read, stage: self.stage, unread })
     }
 }

@@ -18,7 +18,7 @@ use super::{
     stage::Stage,
 };
 use crate::{
-    Document, Result,
+    Document, Error, Result,
     engine::{Observer, Work},
     read::{Reader, Source, fingerprint},
     write::FileFormat,
@@ -99,6 +99,11 @@ impl Single<'_> {
         let pass = Pass { dir: self.out, kept: self.kept, format: self.format, stage, settings };
         let meter = observer.meter(stage, Reader::open(source)?.progress().1);
         let Passed { read, stage, unread } = pass.run(source, &meter, judge)?;
+        if stage.kept.documents == 0 {
+            // What looks like a result is one.
+            let path = self.out.join(format!("{}.{}", self.kept, self.format.extension()));
+            fs_err::remove_file(&path).map_err(Error::io(&path))?;
+        }
         Ok(SourceAccount { unread, stages: vec![read, stage], ..empty_account(source) })
     }
 }
