@@ -18,7 +18,7 @@ use datafusion::{
 
 use super::{
     Shuffle,
-    table::{COPIES, Columns, DOCUMENT_KEYS, IDS, PART_KEYS},
+    table::{COPIES, Columns, DOCUMENT_KEYS, IDS, PART_KEYS, REPEATS},
 };
 
 /// Leading bits of a key that tell its range.
@@ -41,12 +41,17 @@ impl Shuffle {
             .select(vec![col("document"), col("document_before")])
     }
 
-    /// The parts whose keys occurred before, from tables of [`PART_KEYS`], by document and place.
+    /// The parts whose keys occurred before, from tables of [`PART_KEYS`], in any order.
     pub(crate) async fn repeats(&self, keys: Vec<PathBuf>) -> Result<DataFrame> {
         let table = self.table(&keys, PART_KEYS).await?;
-        occurs_again(table, "place", &[])?
-            .select(vec![col("document"), col("place")])?
-            .sort(ascending(&["document", "place"]))
+        occurs_again(table, "place", &[])?.select(vec![col("document"), col("place")])
+    }
+
+    /// The parts in a table of [`REPEATS`] by document and place.
+    ///
+    /// A plan of its own: two sorts in one would share the memory, and the first, while it merges, has none to give.
+    pub(crate) async fn in_order_of_place(&self, repeats: PathBuf) -> Result<DataFrame> {
+        self.table(&[repeats], REPEATS).await?.sort(ascending(&["document", "place"]))
     }
 
     /// Copies with the ids of the documents that stay for them, by document.

@@ -75,11 +75,19 @@ impl Comparison<'_, '_> {
         drop(ranks);
         let key = self.verdict_key(keys.iter().map(Unit::fingerprint));
         let unit = self.place.work.unit(&self.label("verdicts"), "all", &key, |dir| {
+            let found = self.place.work.spill().join(format!("{}.repeats.arrow", self.step.label));
+            let mut table = TableWriter::create(&found, REPEATS)?;
+            let mut effort =
+                self.ask(self.shuffle.repeats(tables(&keys)), |row| table.push(row))?;
+            table.finish()?;
             let mut slices = Slices::create(dir, &self.starts, REPEATS)?;
-            let effort = self.ask(self.shuffle.repeats(tables(&keys)), |[document, place]| {
-                let (table, row) = slices.of(document)?;
-                table.push([row, place])
-            })?;
+            let sorted = self.shuffle.in_order_of_place(found);
+            effort.spilled_bytes += self
+                .ask(sorted, |[document, place]| {
+                    let (table, row) = slices.of(document)?;
+                    table.push([row, place])
+                })?
+                .spilled_bytes;
             slices.finish().map(|()| effort)
         })?;
         Ok((unit, effort))
