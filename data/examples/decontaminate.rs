@@ -5,6 +5,8 @@
 //! ```
 //! `CHARACTERS` is the length of an n-gram of Chinese. Documents are cut to 2,000 characters, as web pages are long.
 
+#![expect(clippy::print_stdout, reason = "an example shows its result")]
+
 use std::{path::Path, time::Instant};
 
 use neo_data::{
@@ -17,8 +19,8 @@ fn main() -> neo_data::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is_quiet = arguments.iter().any(|argument| argument == "--quiet");
     let [eval, characters, files @ ..] = &arguments[..] else {
-        eprintln!("usage: decontaminate EVAL_DIR CHARACTERS FILE.. [--quiet]");
-        std::process::exit(2);
+        let expected = "expected EVAL_DIR CHARACTERS FILE.. [--quiet]";
+        return Err(neo_data::Error::Setting(expected.to_owned()));
     };
     let characters = characters.parse().unwrap_or(16);
     let started = Instant::now();

@@ -341,7 +341,7 @@ fn read_index(path: &Path) {
     bytes.extend_from_slice(&digest);
     let _ = std::fs::write(path, bytes);
     let Ok(mut index) = IndexReader::open(path, "exact {}") else { return };
-    while let Ok(Some(_)) = index.next() {}
+    while let Ok(Some(_)) = index.next_document() {}
 }
 
 fn read_html(path: &Path) {

@@ -3,6 +3,12 @@
 //! The files are those of `NEO_DATA/eval`; rows are planted as a dump of a benchmark would hold them, all strings of
 //! a record one after another, and once more in capitals and broken into lines. Run with `--nocapture` for the table.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test panics and says what it skipped"
+)]
+
 use std::path::{Path, PathBuf};
 
 use neo_data::{
