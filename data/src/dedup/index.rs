@@ -71,7 +71,7 @@ impl IndexReader {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn next(&mut self) -> Result<Option<(String, Vec<Key>)>> {
+    pub fn next_document(&mut self) -> Result<Option<(String, Vec<Key>)>> {
         let n_bytes = self.number()?;
         if n_bytes == END {
             return Ok(None);
@@ -217,7 +217,7 @@ mod tests {
 
     fn read(path: &Path, method: &str) -> Result<Vec<(String, Vec<Key>)>> {
         let mut index = IndexReader::open(path, method)?;
-        std::iter::from_fn(|| index.next().transpose()).collect()
+        std::iter::from_fn(|| index.next_document().transpose()).collect()
     }
 
     #[test]

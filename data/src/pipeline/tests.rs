@@ -404,7 +404,8 @@ fn a_shuffle_equals_its_definition() {
         let method = dedup.method();
         let expected = left_of(method.as_ref(), &documents);
         for shard_bytes in [1, 700, u64::MAX] {
-            let (kept, account) = clean_in_shards(&[dedup.clone()], &lines, 1, shard_bytes);
+            let (kept, account) =
+                clean_in_shards(std::slice::from_ref(&dedup), &lines, 1, shard_bytes);
             assert_eq!(kept, expected, "{} {shard_bytes}", method.name());
             check_books(&account);
             assert!(account.stages[1].dropped.bytes > 0, "{} finds nothing", method.name());
@@ -417,9 +418,11 @@ fn neither_files_nor_order_nor_shards_matter() {
     let mut turned = records();
     turned.reverse();
     for dedup in methods().into_iter().filter(|dedup| !matches!(dedup, Dedup::Words {})) {
-        let (kept, account) = clean_in_shards(&[dedup.clone()], &records(), 1, u64::MAX);
+        let (kept, account) =
+            clean_in_shards(std::slice::from_ref(&dedup), &records(), 1, u64::MAX);
         for (records, n_files) in [(&records(), 5), (&turned, 1), (&turned, 3)] {
-            let (again, account_again) = clean_in_shards(&[dedup.clone()], records, n_files, 500);
+            let (again, account_again) =
+                clean_in_shards(std::slice::from_ref(&dedup), records, n_files, 500);
             assert_eq!(again, kept, "{}", account.stages[1].stage);
             assert_eq!(account_again.stages[1], account.stages[1]);
         }

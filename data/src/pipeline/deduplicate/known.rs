@@ -34,7 +34,7 @@ impl Known {
         let mut id_table = TableWriter::create(&ids, IDS)?;
         let mut key_table = TableWriter::create(&keys, DOCUMENT_KEYS)?;
         let mut documents = 0;
-        while let Some((id, keys)) = reader.next()? {
+        while let Some((id, keys)) = reader.next_document()? {
             id_table.push_with_id([documents], &id)?;
             keys.iter().try_for_each(|Key(hi, lo)| key_table.push([*hi, *lo, documents]))?;
             documents += 1;
