@@ -1,7 +1,7 @@
 //! HTML pages to text: what a reader came for, a block a line, without the furniture around it.
 //!
-//! Between a crawl's records and the filters. Three steps, one file each: [`outline`] turns tags into blocks of text
-//! with what is known of their surroundings, [`content`] decides which blocks a reader wants, and the lines are
+//! Between a crawl's records and the filters. Three steps, one file each: `outline` turns tags into blocks of text
+//! with what is known of their surroundings, `content` decides which blocks a reader wants, and the lines are
 //! joined here. All of it is linear in the page and uses no recursion, so no page can take the stack or the hour.
 //! Bytes become text in [`charset`].
 //!

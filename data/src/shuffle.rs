@@ -1,8 +1,8 @@
 //! Questions to all documents at once, put to a query engine that sorts on disk what memory does not hold.
 //!
 //! What is compared never is text: a map has turned each shard of documents into a table of keys of a few numbers a
-//! row ([`table`]), and what comes back are numbers of documents and positions in them. Every question is one
-//! DataFusion plan of built-in functions over such tables ([`plan`]), so that the same plan can run on a cluster;
+//! row (`table`), and what comes back are numbers of documents and positions in them. Every question is one
+//! DataFusion plan of built-in functions over such tables (`plan`), so that the same plan can run on a cluster;
 //! here it runs embedded, with a bounded pool of memory and a folder to spill into.
 
 pub(crate) mod plan;

@@ -1,6 +1,6 @@
 //! Files in object stores: `s3://bucket/key` of Amazon or whatever speaks its language, and single `https://` files.
 //!
-//! Between a source's addresses and its readers: [`Store::find`] lists what an address names, [`Object`] is read
+//! Between a source's addresses and its readers: `Store::find` lists what an address names, [`Object`] is read
 //! forward in ranges, one ahead of the reader, or at any place. Requests that fail are tried again a few times within
 //! seconds. Keys and endpoint are the caller's: nothing here reads the environment, nor asks a cloud's machines for
 //! keys. Without keys requests are not signed, which public buckets take.
