@@ -13,7 +13,7 @@ At last the run over a smaller corpus is ended with SIGKILL `--kills` times at r
 
     python3 bench/engine.py --neo target/release/neo --shared ../shared/data --megabytes 2000
 
-Needs the standard library and the `zstd` program. Exit code 0 when everything is as it must be, else 1.
+Needs the standard library, the `zstd` program, and about eight times the corpus on disk. Exit code 0 when everything is as it must be, else 1.
 """
 import argparse
 import hashlib
@@ -340,7 +340,7 @@ def main():
     parser.add_argument("--work", type=Path, default=Path("out/engine"))
     parser.add_argument("--megabytes", type=int, default=2000)
     parser.add_argument("--limit-mib", type=int, default=1024)
-    parser.add_argument("--memory-mib", type=int, default=192)
+    parser.add_argument("--memory-mib", type=int, default=384)
     parser.add_argument("--shard-mib", type=int, default=64)
     parser.add_argument("--kill-megabytes", type=int, default=60)
     parser.add_argument("--kills", type=int, default=10)
