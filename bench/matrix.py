@@ -107,7 +107,7 @@ def chinese(options, assets):
 def neo_rate(options, threads, rules, assets, path):
     command = [options.speed, str(threads), rules, assets, path]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(re.search(r"every rule ([\d.]+) MB/s", printed).group(1))
+    return float(re.search(r"verdicts ([\d.]+) MB/s", printed).group(1))
 
 
 def without_language(root, work):

@@ -11,7 +11,7 @@ set -eu
 map_neo=$(realpath "$1") golden=$(realpath "$2") work=${3:-out/matrix}
 mkdir -p "$work"
 target=${CARGO_TARGET_DIR:-target}
-cargo build --release -p neo -p neo-data --bin neo --example filter_speed
+cargo build --release --bin neo --example filter_speed
 if [ ! -x "$work/venv/bin/python" ]; then
     python3 -m venv "$work/venv"
     "$work/venv/bin/pip" install -q 'numpy<2' nltk jieba fasttext-wheel scikit-learn datasketch ftfy zstandard

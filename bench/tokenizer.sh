@@ -11,7 +11,7 @@ neo="$1" python="$2" data="${3:-../shared/data}"
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 
-cargo build --release --quiet -p neo-data --example tokenizer_speed
+cargo build --release --quiet --example tokenizer_speed
 speed="${CARGO_TARGET_DIR:-target}/release/examples/tokenizer_speed"
 model="$(echo "$data"/tokenizer/*.model)"
 "$neo" tokenizer export "$model" --out "$folder/hf" > /dev/null

@@ -115,7 +115,7 @@ fn probed(
 
 #[cfg(feature = "flex")]
 fn flex(_name: &str) -> Result<Device, Error> {
-    crate::host_memory::share_one_pool();
+    crate::host_memory::keep_freed();
     Ok(Device::flex())
 }
 

@@ -6,24 +6,17 @@
 //! 2.4 MiB more at some step or other of 2,000, measured on `demo_small`.
 //! Nothing is done where the C library is not glibc.
 
-/// Tells the C allocator to keep freed memory for the next allocation. To be called once, at the
-/// start of a program that computes on the CPU.
-pub fn keep_freed() {
+/// Tells the C allocator to keep freed memory for the next allocation, and to open no further pool.
+///
+/// Good for few large buffers, as tensors are, and bad for many small ones of many threads: the verbs that clean text
+/// kept 500 MiB more than they used. So only a program that opens the CPU as its device calls it.
+#[cfg(feature = "flex")]
+pub(crate) fn keep_freed() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: `mallopt` only sets parameters of the allocator and takes any value.
     unsafe {
         libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
-    }
-}
-
-/// Tells the C allocator to open no further pool: good for few large buffers, as tensors are, and bad
-/// for many threads with many small ones, so only a program that opens the CPU as its device calls it.
-#[cfg(feature = "flex")]
-pub(crate) fn share_one_pool() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: `mallopt` only sets parameters of the allocator and takes any value.
-    unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }

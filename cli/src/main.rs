@@ -27,7 +27,6 @@ fn main() -> ExitCode {
         return code;
     }
     let cli = args::Cli::parse();
-    neo_backends::host_memory::keep_freed();
     progress::install_logging();
     match commands::run(cli.command) {
         Ok(code) => code,

@@ -1,5 +1,5 @@
 //! From raw files to a corpus folder through the library alone, without the program `neo`:
-//! `cargo run --release -p neo-data --example clean_corpus -- RECIPE OUT`
+//! `cargo run --release --example clean_corpus -- RECIPE OUT`
 //!
 //! Paths of the recipe are taken as they stand; `neo data run` also expands `~`.
 

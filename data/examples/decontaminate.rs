@@ -1,7 +1,7 @@
 //! Looks for evaluation rows in document files and shows every hit, to be judged by eye; prints the speed.
 //!
 //! ```sh
-//! cargo run --release -p neo-data --example decontaminate -- EVAL_DIR CHARACTERS FILE.. [--quiet]
+//! cargo run --release --example decontaminate -- EVAL_DIR CHARACTERS FILE.. [--quiet]
 //! ```
 //! `CHARACTERS` is the length of an n-gram of Chinese. Documents are cut to 2,000 characters, as web pages are long.
 

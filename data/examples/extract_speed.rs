@@ -1,6 +1,6 @@
 //! Times the way from WARC to text on one thread, or shows what comes out.
 //!
-//! `cargo run --release -p neo-data --example extract_speed -- FILE.warc.gz.. [--show]`
+//! `cargo run --release --example extract_speed -- FILE.warc.gz.. [--show]`
 
 #![expect(clippy::print_stdout, reason = "an example shows its result")]
 

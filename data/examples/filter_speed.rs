@@ -1,5 +1,6 @@
-//! How fast a rule set judges documents, every rule of it asked, in memory and after one pass to warm up:
-//! `cargo run --release -p neo-data --example filter_speed -- THREADS RULES ASSETS FILE..`
+//! How fast a rule set judges documents in memory, after one pass to warm up: the values of every rule, and verdicts
+//! alone, which ask every rule of a document that passes but not always for its value:
+//! `cargo run --release --example filter_speed -- THREADS RULES ASSETS FILE..`
 //!
 //! The files are JSONL with a field `text`; rules without assets take any folder.
 
@@ -45,7 +46,7 @@ fn main() -> Result<()> {
     let rate = |seconds: f64| n_bytes as f64 / 1e6 / seconds;
     drop(writeln!(
         stdout(),
-        "{} documents, {:.1} MB, {n_threads} threads: every rule {:.1} MB/s, to the first that fails {:.1} MB/s",
+        "{} documents, {:.1} MB, {n_threads} threads: values {:.1} MB/s, verdicts {:.1} MB/s",
         documents.len(),
         n_bytes as f64 / 1e6,
         rate(measured),

@@ -1,6 +1,6 @@
 //! Gives every reader damaged forms of valid files and sees that none panics, hangs or takes memory without end.
 //!
-//! `cargo run --release -p neo-data --example fuzz_readers -- SECONDS [SEED] [FILE..]`
+//! `cargo run --release --example fuzz_readers -- SECONDS [SEED] [FILE..]`
 //!
 //! Each reader gets its share of the time. A FILE is one more valid input: a fastText `.bin`, a SentencePiece
 //! `.model`, a `tokenizer.json`. A mutation is a function of seed and number, so what fails can be had again.

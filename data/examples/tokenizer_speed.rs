@@ -1,5 +1,5 @@
 //! How fast a tokenizer encodes texts that lie in memory, after one pass to warm up:
-//! `cargo run --release -p neo-data --example tokenizer_speed -- TOKENIZER THREADS FILE..`
+//! `cargo run --release --example tokenizer_speed -- TOKENIZER THREADS FILE..`
 //!
 //! The files are JSONL with a field `text`. Prints a JSON line for each file and one for all, with the
 //! fastest of some passes by the clock and by processor time, which other work on the machine disturbs
@@ -16,7 +16,6 @@ use neo_data::{
     read::{Format, Reader, Record, Source},
     tokenizer::Tokenizer,
 };
-use rayon::prelude::*;
 
 /// Rounds of passes over the texts; the fastest counts.
 const N_ROUNDS: usize = 5;
@@ -54,14 +53,15 @@ fn texts(file: &str) -> Result<Vec<String>> {
 }
 
 fn report(tokenizer: &Tokenizer, name: &str, n_threads: usize, texts: &[String]) {
-    let n_bytes: usize = texts.iter().map(String::len).sum();
-    let n_ids = n_ids_of(tokenizer, n_threads, texts);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let n_bytes: usize = texts.iter().map(|text| text.len()).sum();
+    let n_ids: usize = tokenizer.encode_all(&texts).iter().map(Vec::len).sum();
     let n_passes = ROUND_BYTES.div_ceil(n_bytes.max(1));
     let (mut by_clock, mut by_processor) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..N_ROUNDS {
         let (start, started) = (Instant::now(), processor_secs());
         for _ in 0..n_passes {
-            n_ids_of(tokenizer, n_threads, texts);
+            drop(tokenizer.encode_all(&texts));
         }
         by_clock = by_clock.min(start.elapsed().as_secs_f64() / n_passes as f64);
         by_processor = by_processor.min((processor_secs() - started) / n_passes as f64);
@@ -84,18 +84,4 @@ fn processor_secs() -> f64 {
         text.split(' ').next()?.parse::<f64>().ok()
     };
     tasks.filter_map(nanoseconds).sum::<f64>() / 1e9
-}
-
-/// Encodes all texts, each into the same memory on one thread, and counts their ids.
-fn n_ids_of(tokenizer: &Tokenizer, n_threads: usize, texts: &[String]) -> usize {
-    let encode = |ids: &mut Vec<u32>, text: &String| {
-        ids.clear();
-        tokenizer.encode_into(text, ids);
-        ids.len()
-    };
-    if n_threads == 1 {
-        let mut ids = Vec::new();
-        return texts.iter().map(|text| encode(&mut ids, text)).sum();
-    }
-    texts.par_iter().map_init(Vec::new, |ids, text| encode(ids, text)).sum()
 }

@@ -1,7 +1,7 @@
 //! Scores a task with shared beginnings computed once and with every row computed whole, and tells
 //! how far the numbers are apart and how long each took.
 //!
-//! `cargo run --release -p neo -p neo-eval --example shared_prefix -- MODEL DATA mmlu_anatomy [LIMIT]`
+//! `cargo run --release --example shared_prefix -- MODEL DATA mmlu_anatomy [LIMIT]`
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::path::Path;

@@ -29,6 +29,11 @@ impl Limits {
         let below = self.below.filter(|limit| value >= *limit).map(Limit::Below);
         min.or(above).or(max).or(below)
     }
+
+    /// Whether neither this value nor any smaller one crosses a limit.
+    pub fn hold_up_to(&self, value: f64) -> bool {
+        self.min.is_none() && self.above.is_none() && self.crossed(value).is_none()
+    }
 }
 
 /// One limit with its direction, spelled as in rule files.
@@ -126,5 +131,8 @@ mod tests {
         check(open, 1.0, Some(Limit::Above(1.0)));
         check(open, 1.5, None);
         check(open, 2.0, Some(Limit::Below(2.0)));
+        assert!(!open.hold_up_to(1.5) && !both.hold_up_to(1.0));
+        let upper = Limits { below: Some(2.0), ..Limits::default() };
+        assert!(upper.hold_up_to(1.9) && !upper.hold_up_to(2.0));
     }
 }

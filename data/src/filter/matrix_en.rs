@@ -6,6 +6,7 @@
 //! E35 and E36 (addresses in the text, repeated sentences) are switched off in the original and left out.
 
 pub(super) mod assets;
+mod codes;
 pub(super) mod counts;
 mod grams;
 pub(super) mod measured;
@@ -40,6 +41,8 @@ pub struct Rule {
     /// What is measured instead in the corrected mode.
     pub corrected: Option<&'static str>,
     value: fn(&mut Measured<'_>) -> Outcome,
+    /// No less than the value but had at less cost, where there is such a number.
+    at_most: fn(&mut Measured<'_>) -> Option<f64>,
 }
 
 /// What came of measuring.
@@ -65,6 +68,14 @@ impl Outcome {
         }
     }
 
+    /// A quantity, if it is one.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            Self::Number(value) => Some(*value),
+            Self::Found(_) | Self::Raised(_) => None,
+        }
+    }
+
     /// What was measured or found, if anything.
     pub(super) fn value(self) -> Option<Value> {
         match self {
@@ -80,13 +91,31 @@ const fn rule(
     about: &'static str,
     value: fn(&mut Measured<'_>) -> Outcome,
 ) -> Rule {
-    Rule { name, about, corrected: None, value }
+    Rule { name, about, corrected: None, value, at_most: |_| None }
 }
 
 impl Rule {
     const fn corrected(mut self, about: &'static str) -> Self {
         self.corrected = Some(about);
         self
+    }
+
+    const fn at_most(mut self, bound: fn(&mut Measured<'_>) -> Option<f64>) -> Self {
+        self.at_most = bound;
+        self
+    }
+
+    /// What fails with these limits, measured only if a bound does not show that nothing does.
+    fn failure(
+        &self,
+        measured: &mut Measured<'_>,
+        limits: Limits,
+    ) -> Option<(Value, Option<Limit>)> {
+        let is_within = |bound| limits.hold_up_to(bound);
+        if (self.at_most)(measured).is_some_and(is_within) {
+            return None;
+        }
+        (self.value)(measured).failure(limits)
     }
 }
 
@@ -207,15 +236,33 @@ pub static RULES: [Rule; 35] = [
     rule("E25", "Shannon entropy of the words of t, in nats", |m| {
         Outcome::Number(m.vocabulary().entropy)
     }),
-    rule("E26", TOP_GRAM, |m| m.top_gram(2)).corrected(TOP_WORD_GRAM),
-    rule("E27", TOP_GRAM, |m| m.top_gram(3)).corrected(TOP_WORD_GRAM),
-    rule("E28", TOP_GRAM, |m| m.top_gram(4)).corrected(TOP_WORD_GRAM),
-    rule("E29", REPEATED_GRAMS, |m| m.repeated_grams(5)).corrected(REPEATED_WORD_GRAMS),
-    rule("E30", REPEATED_GRAMS, |m| m.repeated_grams(6)).corrected(REPEATED_WORD_GRAMS),
-    rule("E31", REPEATED_GRAMS, |m| m.repeated_grams(7)).corrected(REPEATED_WORD_GRAMS),
-    rule("E32", REPEATED_GRAMS, |m| m.repeated_grams(8)).corrected(REPEATED_WORD_GRAMS),
-    rule("E33", REPEATED_GRAMS, |m| m.repeated_grams(9)).corrected(REPEATED_WORD_GRAMS),
-    rule("E34", REPEATED_GRAMS, |m| m.repeated_grams(10)).corrected(REPEATED_WORD_GRAMS),
+    rule("E26", TOP_GRAM, |m| m.top_gram(2))
+        .corrected(TOP_WORD_GRAM)
+        .at_most(|m| m.top_gram_at_most(2)),
+    rule("E27", TOP_GRAM, |m| m.top_gram(3))
+        .corrected(TOP_WORD_GRAM)
+        .at_most(|m| m.top_gram_at_most(3)),
+    rule("E28", TOP_GRAM, |m| m.top_gram(4))
+        .corrected(TOP_WORD_GRAM)
+        .at_most(|m| m.top_gram_at_most(4)),
+    rule("E29", REPEATED_GRAMS, |m| m.repeated_grams(5))
+        .corrected(REPEATED_WORD_GRAMS)
+        .at_most(|m| m.repeated_grams_at_most(5)),
+    rule("E30", REPEATED_GRAMS, |m| m.repeated_grams(6))
+        .corrected(REPEATED_WORD_GRAMS)
+        .at_most(|m| m.repeated_grams_at_most(6)),
+    rule("E31", REPEATED_GRAMS, |m| m.repeated_grams(7))
+        .corrected(REPEATED_WORD_GRAMS)
+        .at_most(|m| m.repeated_grams_at_most(7)),
+    rule("E32", REPEATED_GRAMS, |m| m.repeated_grams(8))
+        .corrected(REPEATED_WORD_GRAMS)
+        .at_most(|m| m.repeated_grams_at_most(8)),
+    rule("E33", REPEATED_GRAMS, |m| m.repeated_grams(9))
+        .corrected(REPEATED_WORD_GRAMS)
+        .at_most(|m| m.repeated_grams_at_most(9)),
+    rule("E34", REPEATED_GRAMS, |m| m.repeated_grams(10))
+        .corrected(REPEATED_WORD_GRAMS)
+        .at_most(|m| m.repeated_grams_at_most(10)),
 ];
 
 const TOP_GRAM: &str =
@@ -296,7 +343,7 @@ impl MatrixEn {
     pub(super) fn judge(&self, text: &str) -> Verdict {
         let mut measured = Measured::new(text, self.mode, &self.assets);
         for (rule, limits) in &self.rules {
-            if let Some((value, threshold)) = (rule.value)(&mut measured).failure(*limits) {
+            if let Some((value, threshold)) = rule.failure(&mut measured, *limits) {
                 return Verdict::Drop { rule: rule.name, value, threshold };
             }
         }

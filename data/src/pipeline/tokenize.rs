@@ -7,15 +7,13 @@ mod pieces;
 
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use self::pieces::{Piece, PieceReader, PieceWriter};
 use super::{
     batches::Batches,
     shard::{Flow, Place, document_file},
 };
 use crate::{
-    Document, Error, Result,
+    Error, Result,
     corpus::{CorpusManifest, CorpusWriter, Vocabulary},
     engine::{Fingerprint, Meter, Observer, Unit, for_each},
     read::{Reader, Source},
@@ -192,19 +190,13 @@ fn encode_all(
         if batch.is_empty() {
             return Ok(n_documents);
         }
-        let encoded: Vec<Vec<u32>> =
-            batch.par_iter().map(|document| encode(document, tokenizer)).collect();
+        let texts: Vec<&str> = batch.iter().map(|document| document.text.as_str()).collect();
+        let mut encoded = tokenizer.encode_all(&texts);
+        encoded.iter_mut().for_each(|ids| ids.push(tokenizer.eod_id()));
         let mut pieces = batch.iter().zip(&encoded).map(|(document, ids)| Piece::of(document, ids));
         pieces.try_for_each(&mut take)?;
         n_documents += batch.len() as u64;
     }
-}
-
-fn encode(document: &Document, tokenizer: &Tokenizer) -> Vec<u32> {
-    let mut ids = Vec::new();
-    tokenizer.encode_into(&document.text, &mut ids);
-    ids.push(tokenizer.eod_id());
-    ids
 }
 
 fn corpus_writer(dir: &Path, tokenizer: &Tokenizer) -> Result<CorpusWriter> {

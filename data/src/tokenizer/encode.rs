@@ -6,6 +6,7 @@
 //! Inside, spaces are spaces: U+2581 of pieces and of the text becomes U+0020, which is what the
 //! normaliser makes of both, turned around.
 
+mod batch;
 mod cache;
 mod chain;
 mod merge;
@@ -64,11 +65,23 @@ impl Encoder {
 
     /// Appends the ids of `text`; special-token strings in it are plain text.
     pub(crate) fn encode_into(&self, text: &str, ids: &mut Vec<u32>) {
+        let mut workspace = self.take_workspace();
+        self.encode_part(text, true, &mut workspace, ids);
+        self.give_back(workspace);
+    }
+
+    /// Appends the ids of a text, or of a part of one that begins where it can be cut.
+    fn encode_part(
+        &self,
+        text: &str,
+        is_first: bool,
+        workspace: &mut Workspace,
+        ids: &mut Vec<u32>,
+    ) {
         let Some(first) = text.chars().next() else { return };
         let text = spaces_for_markers(text);
-        let mut workspace = self.take_workspace();
         let mut start = 0;
-        if self.add_dummy_prefix {
+        if is_first && self.add_dummy_prefix {
             let first = if first == MARKER { ' ' } else { first };
             if self.boundaries.is_joined(u32::from(' '), u32::from(first)) {
                 start = self.boundaries.segment_end(&text, 0);
@@ -77,15 +90,14 @@ impl Encoder {
             segment.clear();
             segment.push(' ');
             segment.push_str(&text[..start]);
-            self.encode_segment(&segment, 0, segment.len(), &mut workspace, ids);
+            self.encode_segment(&segment, 0, segment.len(), workspace, ids);
             workspace.first_segment = segment;
         }
         while start < text.len() {
             let end = self.boundaries.segment_end(&text, start);
-            self.encode_segment(&text, start, end, &mut workspace, ids);
+            self.encode_segment(&text, start, end, workspace, ids);
             start = end;
         }
-        self.give_back(workspace);
     }
 
     /// Appends the ids of the segment `start..end` of a text.
@@ -225,6 +237,9 @@ mod tests {
         encoder.encode_into(text, &mut ids);
         assert_eq!(ids, expected, "cached: {text:?}");
         assert_eq!(encode_as_chain(&encoder, text), expected, "as a chain: {text:?}");
+        let in_parts = encoder.encode_in_parts(&["", text, text], 3);
+        let whole = [vec![], expected.clone(), expected];
+        assert_eq!(in_parts, whole, "in parts: {text:?}");
     }
 
     /// The whole text as one long segment.

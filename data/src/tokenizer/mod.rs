@@ -104,6 +104,12 @@ impl Tokenizer {
         self.encoder.encode_into(text, ids);
     }
 
+    /// The ids of many texts, each as [`encode`](Self::encode), on the threads of rayon's current pool; long texts are
+    /// worked on in parts.
+    pub fn encode_all(&self, texts: &[&str]) -> Vec<Vec<u32>> {
+        self.encoder.encode_all(texts)
+    }
+
     /// The ids of a text whose special-token strings are special tokens, as Megatron's wrapper
     /// reads them (map-neo.md 2.4): the parts between them are encoded apart, each with its own
     /// dummy prefix.

@@ -4,7 +4,7 @@
 //! the numbers brings equal runs of every length together: neighbours that agree in `n` characters are a repeated
 //! run of `n`. A character that occurs once is in no repeated run, so only the others need a code, and runs end at it.
 
-use rustc_hash::FxHashMap;
+use super::codes::Codes;
 
 /// Characters of the longest run.
 const LONGEST: usize = 10;
@@ -14,7 +14,7 @@ const SHORTEST_REPEATED: usize = 5;
 const N_NEXT: usize = LONGEST - 1;
 
 /// Repetition within one text.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Grams {
     /// How often the most frequent run of 2, 3 and 4 characters occurs, at least 1.
     n_top: [u64; 3],
@@ -23,8 +23,7 @@ pub(super) struct Grams {
 }
 
 impl Grams {
-    pub(super) fn of(text: &str) -> Self {
-        let codes = Codes::of(text);
+    pub(super) fn of(codes: &Codes) -> Self {
         match codes.counts.len() {
             ..128 => codes.scan::<u64>(),
             128..16_384 => codes.scan::<u128>(),
@@ -43,47 +42,7 @@ impl Grams {
     }
 }
 
-/// A text in codes.
-struct Codes {
-    /// A code from 1 on for each character that occurs more than once, 0 for the others.
-    text: Vec<u32>,
-    /// How often each of these characters occurs; 0 for the code 0.
-    counts: Vec<u32>,
-}
-
 impl Codes {
-    fn of(text: &str) -> Self {
-        let mut ascii = [0_u32; 128];
-        let mut wide = FxHashMap::<char, u32>::default();
-        let is_ascii = text.is_ascii();
-        if is_ascii {
-            text.bytes().for_each(|byte| ascii[usize::from(byte)] += 1);
-        } else {
-            for c in text.chars() {
-                match ascii.get_mut(c as usize) {
-                    Some(count) => *count += 1,
-                    None => *wide.entry(c).or_default() += 1,
-                }
-            }
-        }
-        let mut counts = vec![0];
-        for count in ascii.iter_mut().chain(wide.values_mut()) {
-            let is_repeated = *count > 1;
-            if is_repeated {
-                counts.push(*count);
-            }
-            *count = if is_repeated { counts.len() as u32 - 1 } else { 0 };
-        }
-        let mut codes: Vec<u32> = Vec::with_capacity(text.len());
-        if is_ascii {
-            codes.extend(text.bytes().map(|byte| ascii[usize::from(byte)]));
-        } else {
-            let code = |c: char| ascii.get(c as usize).copied().unwrap_or_else(|| wide[&c]);
-            codes.extend(text.chars().map(code));
-        }
-        Self { text: codes, counts }
-    }
-
     fn scan<K: Key>(&self) -> Grams {
         let (mut keys, ends) = self.keys::<K>();
         let mut found = Found { n_top: [1; 3], reach: vec![0; self.counts.len()] };
@@ -241,7 +200,7 @@ mod tests {
 
     /// As the original counts.
     fn check(text: &str) {
-        let grams = Grams::of(text);
+        let grams = Grams::of(&Codes::of(text));
         let chars: Vec<char> = text.chars().collect();
         for n in 2..=LONGEST {
             let mut counts = HashMap::<&[char], u64>::new();

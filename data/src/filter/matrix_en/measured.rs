@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{
     Outcome,
     assets::Assets,
+    codes::Codes,
     counts::{Counts, Lines, NormalCounts, n_chars},
     grams::Grams,
     number, share,
@@ -27,8 +28,11 @@ pub(in crate::filter) struct Measured<'a> {
     vocabulary: Option<Vocabulary>,
     tokens: Option<Tokens>,
     normal_tokens: Option<Tokens>,
+    codes: Option<Codes>,
     grams: Option<Grams>,
     word_grams: Option<WordGrams>,
+    /// Share of the characters in repeated runs of so many words, as last measured.
+    repeated_words: Option<(usize, f64)>,
 }
 
 impl<'a> Measured<'a> {
@@ -45,8 +49,10 @@ impl<'a> Measured<'a> {
             vocabulary: None,
             tokens: None,
             normal_tokens: None,
+            codes: None,
             grams: None,
             word_grams: None,
+            repeated_words: None,
         }
     }
 
@@ -123,17 +129,46 @@ impl<'a> Measured<'a> {
         share((self.grams().n_top(n) - 1) * n as u64, n_chars)
     }
 
+    /// No less than [`Self::top_gram`], and had at less cost, if there is such a number.
+    pub(in crate::filter) fn top_gram_at_most(&mut self, n: usize) -> Option<f64> {
+        if self.mode == Mode::Corrected {
+            return None;
+        }
+        let n_top = self.codes().n_top_pair()?;
+        share((n_top - 1) * n as u64, self.n_chars()).number()
+    }
+
     /// E29 to E34.
     pub(in crate::filter) fn repeated_grams(&mut self, n: usize) -> Outcome {
         if self.mode == Mode::Corrected {
-            return self.word_grams().repeated_share(n);
+            let found = self.word_grams().repeated_share(n);
+            self.repeated_words = found.number().map(|share| (n, share));
+            return found;
         }
         let n_chars = self.n_chars();
         share(self.grams().n_repeated_chars(n), n_chars)
     }
 
+    /// No less than [`Self::repeated_grams`]: what is in a repeated run is in a shorter one too.
+    pub(in crate::filter) fn repeated_grams_at_most(&mut self, n: usize) -> Option<f64> {
+        if self.mode == Mode::Corrected {
+            return self
+                .repeated_words
+                .filter(|(shorter, _)| *shorter <= n)
+                .map(|(_, share)| share);
+        }
+        share(self.codes().n_repeated(), self.n_chars()).number()
+    }
+
+    fn codes(&mut self) -> &Codes {
+        self.codes.get_or_insert_with(|| Codes::of(self.text))
+    }
+
     fn grams(&mut self) -> &Grams {
-        self.grams.get_or_insert_with(|| Grams::of(self.text))
+        if self.grams.is_none() {
+            self.grams = Some(Grams::of(self.codes()));
+        }
+        self.grams.get_or_insert_default()
     }
 
     fn word_grams(&mut self) -> &mut WordGrams {
