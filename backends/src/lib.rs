@@ -8,7 +8,7 @@ pub mod fallback;
 #[cfg(feature = "flex")]
 mod flex;
 pub mod form;
-mod host_memory;
+pub mod host_memory;
 pub mod kernels;
 pub mod precision;
 pub mod probe;

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         return code;
     }
     let cli = args::Cli::parse();
+    neo_backends::host_memory::share_pools();
     progress::install_logging();
     match commands::run(cli.command) {
         Ok(code) => code,
