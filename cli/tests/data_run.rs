@@ -113,7 +113,7 @@ fn unknown_kinds_of_stages_are_named() {
         .neo(&run("data", &[]))
         .check(2, &["data.toml", "`dedupe`", "nearest known value is `dedup`"]);
     place.write("data.toml", recipe.replacen("method", "methd", 1));
-    place.neo(&run("data", &[])).check(2, &["data.toml", "line 5: missing key `stage.method`"]);
+    place.neo(&run("data", &[])).check(2, &["data.toml", "line 5: missing key `stage.0.method`"]);
 }
 
 #[test]

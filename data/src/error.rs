@@ -22,6 +22,14 @@ pub enum Error {
         /// What was found and what was expected.
         problem: String,
     },
+    /// A path that a setting names is not there.
+    #[error("{key} is `{path}`, which does not exist")]
+    Missing {
+        /// The setting, and whose it is.
+        key: String,
+        /// The path.
+        path: PathBuf,
+    },
     /// An object store did not give what was asked for.
     #[error("`{address}`: {problem}")]
     Store {
@@ -60,7 +68,10 @@ impl Error {
         match self {
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             Self::Store { is_input, .. } => *is_input,
-            Self::Malformed { .. } | Self::Setting(_) | Self::Busy { .. } => true,
+            Self::Malformed { .. }
+            | Self::Missing { .. }
+            | Self::Setting(_)
+            | Self::Busy { .. } => true,
             Self::Interrupted | Self::Query { .. } => false,
         }
     }
@@ -73,6 +84,26 @@ impl Error {
                 Some("wait until it has ended, or give another folder with `--out`".to_owned())
             }
             _ => None,
+        }
+    }
+
+    /// Where a path is missing, says which setting named it.
+    pub(crate) fn asked_by(self, key: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+                Self::Missing { key: key(), path }
+            }
+            other => other,
+        }
+    }
+
+    /// Says which stage of a recipe a missing path belongs to.
+    pub(crate) fn in_stage(self, index: usize) -> Self {
+        match self {
+            Self::Missing { key, path } => {
+                Self::Missing { key: format!("`stage.{index}`: {key}"), path }
+            }
+            other => other,
         }
     }
 

@@ -21,6 +21,7 @@ mod decontaminate;
 mod deduplicate;
 mod ingest;
 mod map;
+mod milestone;
 mod pass;
 mod recipe;
 mod shard;
@@ -28,7 +29,7 @@ mod single;
 mod stage;
 mod tokenize;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 pub use self::account::{
     Account, KeptAndDropped, Lengths, Reason, Reservoir, Rewritten, SAMPLE_CHARS, SAMPLE_DOCUMENTS,
@@ -41,6 +42,7 @@ pub use self::stage::{Dedup, Fate, Filter, Judge, Kind, Ready, Stage};
 pub use self::tokenize::tokenize;
 use self::{
     map::Step,
+    milestone::Milestone,
     recipe::ReadyTokenizer,
     shard::{Flow, Place},
 };
@@ -71,7 +73,9 @@ pub fn run(recipe: &Recipe, out: &Path, observer: Observer<'_>) -> Result<Done> 
     recipe.validate()?;
     // A tokenizer or a word list that cannot be read should not be found out after hours of reading.
     let tokenizer = recipe.tokenizer.ready()?;
-    let stages = recipe.stage.iter().map(Stage::ready).collect::<Result<Vec<Ready>>>()?;
+    let stages = recipe.stage.iter().enumerate();
+    let ready = |(index, stage): (usize, &Stage)| stage.ready().map_err(|e| e.in_stage(index));
+    let stages = stages.map(ready).collect::<Result<Vec<Ready>>>()?;
     let work = Work::open(&out.join("work"), observer)?;
     write_file(&out.join("data_recipe.toml"), toml_file::to_string(recipe)?.as_bytes())?;
     let place = Place {
@@ -88,9 +92,16 @@ pub fn run(recipe: &Recipe, out: &Path, observer: Observer<'_>) -> Result<Done> 
     }
     let tokenizer = match tokenizer {
         ReadyTokenizer::Loaded(tokenizer) => *tokenizer,
-        ReadyTokenizer::ToTrain(settings) => tokenize::train(&place, settings, &flow)?,
+        ReadyTokenizer::ToTrain(settings) => {
+            let milestone = Milestone::begin(&work, "train tokenizer");
+            let tokenizer = tokenize::train(&place, settings, &flow)?;
+            milestone.pass(&flow);
+            tokenizer
+        }
     };
+    let milestone = Milestone::begin(&work, "tokenize");
     let corpus = tokenize::corpus(&place, &tokenizer, &flow)?;
+    milestone.pass(&flow);
     account.add_tokens(corpus.record());
     account.write(out)?;
     let n_published = publish(&work, out, &results(&flow, &corpus))?;
@@ -101,20 +112,34 @@ pub fn run(recipe: &Recipe, out: &Path, observer: Observer<'_>) -> Result<Done> 
 
 /// Reads the sources and sends them through the stages.
 fn clean(place: &Place<'_>, recipe: &Recipe, stages: &[Ready]) -> Result<Flow> {
+    let milestone = Milestone::begin(place.work, ingest::LABEL);
     let mut flow = ingest::run(place, &recipe.source)?;
+    milestone.reach(&flow, 0);
     for (number, stage) in (1..).zip(stages) {
         let label = format!("{number}-{}", stage.name);
         let step = Step { label: &label, number, name: stage.name, settings: &stage.settings };
+        let milestone = Milestone::begin(place.work, &label);
         match &stage.work {
             Kind::Judge(judge) => {
                 map::judge(place, &step, &stage.key, judge.as_ref(), &mut flow)?;
+                warn_of_languages(place, judge.as_ref(), &flow, number);
             }
             Kind::Compare(method) => {
                 deduplicate::run(place, &step, &stage.key, method.as_ref(), &mut flow)?;
             }
         }
+        milestone.reach(&flow, number);
     }
     Ok(flow)
+}
+
+/// Tells once what a judge has to say of a language that came to it.
+fn warn_of_languages(place: &Place<'_>, judge: &dyn Judge, flow: &Flow, number: usize) {
+    let stages = flow.accounts.iter().filter_map(|source| source.stages.get(number));
+    let languages: BTreeSet<Language> = stages.flat_map(StageAccount::languages).collect();
+    for caveat in languages.into_iter().filter_map(|language| judge.caveat(language)) {
+        place.work.observer().warn(&caveat);
+    }
 }
 
 fn account(recipe: &Recipe, flow: &Flow) -> Account {

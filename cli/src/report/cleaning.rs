@@ -29,16 +29,29 @@ const CSV_NAME: &str = "report.csv";
 /// The folder holds no account, or one that is damaged, or the files cannot be written.
 pub(crate) fn write(dir: &Path) -> Result<[PathBuf; 2]> {
     let Some(account) = read_json::<Account>(&dir.join("account.json"))? else {
-        return Err(Usage::with_hint(
-            format!("`{}` holds no account.json", dir.display()),
-            "give the `--out` folder of `neo data run`, `filter`, `dedup` or `decontaminate`",
-        )
-        .into());
+        return Err(no_account(dir).into());
     };
     let [page, table] = [FILE_NAME, CSV_NAME].map(|name| dir.join(name));
     fs_err::write(&page, Page::of(&account).render()?)?;
     fs_err::write(&table, csv::of(&account))?;
     Ok([page, table])
+}
+
+/// A folder in which nothing was finished, or that is something else.
+fn no_account(dir: &Path) -> Usage {
+    let shown = dir.display();
+    if dir.join("data_recipe.toml").is_file() && dir.join("work").is_dir() {
+        return Usage::with_hint(
+            format!("`{shown}` holds a run that is not finished"),
+            format!(
+                "the same `neo data run` goes on, or `neo data run {shown}/data_recipe.toml --out {shown}`"
+            ),
+        );
+    }
+    Usage::with_hint(
+        format!("`{shown}` holds no account.json"),
+        "give the `--out` folder of `neo data run`, `filter`, `dedup`, `decontaminate` or `mask`",
+    )
 }
 
 /// What the template is given.
@@ -130,7 +143,12 @@ impl SourceRow {
         let if_tokenized = |n: u64| is_tokenized.then(|| short(n as f64));
         Self {
             name: source.name.clone(),
-            language: super::language_name(source.language.name()).to_owned(),
+            language: source
+                .languages()
+                .iter()
+                .map(|language| super::language_name(language.name()))
+                .collect::<Vec<_>>()
+                .join(", "),
             input: input_paths.unwrap_or_default(),
             records: short(input.documents as f64),
             kept: short(kept.documents as f64),

@@ -9,7 +9,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::{
-    Fate, Kind, SourceAccount,
+    Fate, Kind, SourceAccount, StageAccount,
     batches::Batches,
     deduplicate::Comparison,
     map::Step,
@@ -55,9 +55,13 @@ pub fn run_single(
     };
     match &stage.work {
         Kind::Judge(judge) => {
-            single.pass(stage.name, stage.settings.clone(), source, observer, |batch| {
+            let settings = stage.settings.clone();
+            let account = single.pass(stage.name, settings, source, observer, |batch| {
                 Ok(batch.par_iter().map(|document| judge.judge(document)).collect())
-            })
+            })?;
+            let languages = account.stages.last().into_iter().flat_map(StageAccount::languages);
+            languages.filter_map(|l| judge.caveat(l)).for_each(|caveat| observer.warn(&caveat));
+            Ok(account)
         }
         Kind::Compare(method) => {
             let shards = [whole(source, observer)?];

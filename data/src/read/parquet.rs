@@ -4,7 +4,6 @@
 //! Other columns of foreign files are left out.
 
 use std::{
-    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -23,7 +22,7 @@ use parquet::{
     errors::ParquetError,
 };
 
-use super::{BadReason, BadRecord, Record, Source, file::InputFile};
+use super::{BadReason, BadRecord, Record, Source, file::InputFile, guarded::guarded};
 use crate::{Document, Error, Language, Result, write::DOCUMENT_COLUMNS};
 
 /// Rows decoded at a time.
@@ -55,7 +54,7 @@ impl Parquet {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let chunks = input.chunks()?;
         let open = || ParquetRecordBatchReaderBuilder::try_new_with_options(chunks, options);
-        let builder = guarded(path, open)?.map_err(malformed)?;
+        let builder = decode(path, open)?.map_err(malformed)?;
         let names: Vec<String> =
             builder.schema().fields().iter().map(|field| field.name().clone()).collect();
         if !names.contains(&source.text_field) {
@@ -74,7 +73,7 @@ impl Parquet {
         let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
         let n_file_rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
         let build = || builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
-        let batches = guarded(path, build)?.map_err(malformed)?;
+        let batches = decode(path, build)?.map_err(malformed)?;
         Ok(Self {
             path: path.clone(),
             name: input.name.clone(),
@@ -127,7 +126,7 @@ impl Iterator for Parquet {
             if self.failed {
                 return None;
             }
-            let records = match guarded(&self.path, || self.batches.next()) {
+            let records = match decode(&self.path, || self.batches.next()) {
                 Ok(None) => return None,
                 Ok(Some(Ok(batch))) => self.records_of(&batch),
                 Ok(Some(Err(error))) => Err(malformed(&self.path, error.into())),
@@ -142,10 +141,9 @@ impl Iterator for Parquet {
     }
 }
 
-/// Calls the decoder, whose checks of damaged files have holes: where it panics, the file is to blame.
-fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T> {
-    std::panic::catch_unwind(AssertUnwindSafe(call))
-        .map_err(|_| no_parquet(path, "the decoder gave up on it"))
+/// Calls the decoder, whose checks of damaged files have holes.
+fn decode<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T> {
+    guarded(call).ok_or_else(|| no_parquet(path, "the decoder gave up on it"))
 }
 
 /// An error of the decoder: one of reading the file, if that is what it was, else of what the file holds.

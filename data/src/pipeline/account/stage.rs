@@ -108,6 +108,11 @@ impl StageAccount {
         });
     }
 
+    /// The languages of the documents that came in.
+    pub fn languages(&self) -> impl Iterator<Item = Language> {
+        self.languages.keys().copied()
+    }
+
     fn pass_on(&mut self, document: &Document, tally: Tally) {
         self.kept += tally;
         self.kept_lengths.add(tally.chars);
