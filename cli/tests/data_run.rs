@@ -54,9 +54,11 @@ fn start(place: &Workplace, out: &str) -> Child {
 #[test]
 fn a_second_run_has_nothing_to_do() {
     let place = place();
-    place.neo(&run("data", &[])).check(0, &["corpus: data/corpus"]);
+    let done = ["0-read: done, 400 documents in, 400 kept, ", "1-words: done, 400 documents in, "];
+    place.neo(&run("data", &[])).check(0, &done).check(0, &["corpus: data/corpus"]);
     let before = results(&place, "data");
-    place.neo(&run("data", &[])).check(0, &["nothing left to do"]);
+    let reused = ["0-read: reused, 400 documents in, ", "tokenize: reused, ", "nothing left to do"];
+    place.neo(&run("data", &[])).check(0, &reused);
     assert!(results(&place, "data") == before);
 }
 

@@ -31,7 +31,7 @@ pub mod tokenizer;
 pub mod toml_file;
 pub mod write;
 
-pub use document::{Document, Language};
+pub use document::{Document, Language, Origin};
 pub use error::Error;
 
 /// Result of every fallible call of this crate.

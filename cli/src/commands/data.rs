@@ -4,6 +4,7 @@
 mod decontaminate;
 mod dedup;
 mod input;
+mod mask;
 mod results;
 mod table;
 
@@ -53,6 +54,8 @@ enum Command {
     },
     /// Drop documents that repeat evaluation sets
     Decontaminate(decontaminate::Decontaminate),
+    /// Put placeholders in the place of personal data; every document stays
+    Mask(mask::Mask),
     /// Make a corpus folder of token shards from document files
     Tokenize(Tokenize),
     /// Do everything that a data recipe says, from raw files to a corpus folder
@@ -190,6 +193,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Filter(args) => filter(args),
         Command::Dedup { method } => dedup::run(method),
         Command::Decontaminate(args) => decontaminate::run(args),
+        Command::Mask(args) => mask::run(args),
         Command::Tokenize(args) => tokenize(&args),
         Command::Run(args) => run_recipe(&args),
         Command::Report(args) => report(&args),

@@ -196,6 +196,7 @@ mod tests {
                           "about": {"E1": "mean length <of> tokens"}},
              "input": {"documents": 4, "bytes": 100}, "kept": {"documents": 3, "bytes": 80},
              "dropped": {"documents": 1, "bytes": 20}, "rules": {"E1": {"documents": 1, "bytes": 20}},
+             "masked": {"ip": 2, "mail": 7},
              "kept_lengths": [0, 0, 2, 1], "dropped_lengths": [0, 1],
              "languages": {"en": {"kept": {"documents": 3, "bytes": 80}, "dropped": {"documents": 1, "bytes": 20}}},
              "kept_samples": [{"rank": 1, "id": "k", "source": "web", "language": "en", "n_chars": 5, "text": "kept \"text\""}],
@@ -221,6 +222,7 @@ mod tests {
             "kept &quot;text&quot;",
             "heuristic filter",
             "20 %",
+            "Masked were: ip 2 times, mail 7 times.",
             "mode = &quot;corrected&quot;",
         ];
         for part in parts {
@@ -234,9 +236,13 @@ mod tests {
     #[test]
     fn the_table_has_every_rule() {
         let (_, table) = page(ACCOUNT).unwrap();
-        assert!(table.starts_with("stage,source,rule,documents,bytes,chars,share\n"), "{table}");
-        assert!(table.contains("filter,web,E1,1,20,0,0.25\n"), "{table}");
-        assert!(table.contains("filter,web,(kept),3,80,0,0.75\n"), "{table}");
+        assert!(
+            table.starts_with("stage,source,rule,documents,bytes,chars,share,keeps,found\n"),
+            "{table}"
+        );
+        assert!(table.contains("filter,web,(masked mail),,,,,,7\n"), "{table}");
+        assert!(table.contains("filter,web,E1,1,20,0,0.25,min 3,\n"), "{table}");
+        assert!(table.contains("filter,web,(kept),3,80,0,0.75,,\n"), "{table}");
     }
 
     #[test]

@@ -166,6 +166,7 @@ mod tests {
             url: None,
             language,
             meta: serde_json::Map::new(),
+            origin: None,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Changes whenever readers make other documents of the same files.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// Folder of the stage in accounts and on disk.
 pub(super) const LABEL: &str = "0-read";
 

@@ -12,6 +12,9 @@ use crate::{
     engine::{Fingerprint, Meter, for_each},
 };
 
+/// Changes whenever the files of a shard get another form.
+const VERSION: &str = "2";
+
 /// A stage at its place in a recipe.
 pub(super) struct Step<'a> {
     /// Its number and name, by which its units are found.
@@ -57,7 +60,7 @@ pub(super) fn map<J: FnMut(&[Document]) -> Result<Vec<Fate>>>(
     let meter = place.work.observer().meter(step.label, flow.file_bytes());
     let units = for_each(&flow.shards, |index, shard| {
         let form = place.format.extension();
-        let key = Fingerprint::of(&["shard", form, key(index, shard).as_str()]);
+        let key = Fingerprint::of(&["shard", VERSION, form, key(index, shard).as_str()]);
         let unit = place.work.unit(step.label, &shard.name, &key, |dir| {
             let pass = Pass {
                 dir,

@@ -14,8 +14,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{dedup::Dedup, filter::Filter};
 use crate::{
-    Document, Language, Result, decontaminate::Settings, dedup::Method, engine::Fingerprint,
-    filter::Limit, personal::Kinds, write::Value,
+    Document, Language, Result,
+    decontaminate::Settings,
+    dedup::Method,
+    engine::Fingerprint,
+    filter::Limit,
+    personal::{Kinds, Masked},
+    write::Value,
 };
 
 /// One `[[stage]]` of a recipe.
@@ -70,6 +75,8 @@ pub enum Fate {
     Keep,
     /// It stays with another text.
     Rewrite(String),
+    /// It stays with placeholders for personal data, which are counted.
+    Mask(Masked),
     /// It stays without some of its parts, which count as dropped.
     Cut {
         /// What is left.

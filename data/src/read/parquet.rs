@@ -1,6 +1,7 @@
 //! Rows of a Parquet file to documents: ours between stages, or any with a text column.
 //!
-//! Read are the text, id and url columns of the source and, in files of our own writing, source, language and meta.
+//! Read are the text, id and url columns of the source and, in files of our own writing, source, language, meta and
+//! origin; those of before had no origin.
 //! Other columns of foreign files are left out.
 
 use std::{
@@ -23,7 +24,7 @@ use parquet::{
 };
 
 use super::{BadReason, BadRecord, Record, Source, file::InputFile, guarded::guarded};
-use crate::{Document, Error, Language, Result, write::DOCUMENT_COLUMNS};
+use crate::{Document, Error, Language, Origin, Result, write::DOCUMENT_COLUMNS};
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 256;
@@ -69,6 +70,7 @@ impl Parquet {
             "source",
             "language",
             "meta",
+            "origin",
         ];
         let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
         let n_file_rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
@@ -169,6 +171,8 @@ struct Columns<'a> {
     url: Option<Strings<'a>>,
     /// Source, language and meta, when the file has every column of our own.
     own: Option<[Strings<'a>; 3]>,
+    /// Where records were first read from, in files of our own.
+    origin: Option<Strings<'a>>,
 }
 
 impl<'a> Columns<'a> {
@@ -197,7 +201,9 @@ impl<'a> Columns<'a> {
             [Some(source), Some(language), Some(meta)] => Some([source, language, meta]),
             _ => None,
         };
-        Ok(Self { text, id: column(&source.id_field)?, url: column(&source.url_field)?, own })
+        let origin = if own.is_some() { column("origin")? } else { None };
+        let (id, url) = (column(&source.id_field)?, column(&source.url_field)?);
+        Ok(Self { text, id, url, own, origin })
     }
 
     fn document(
@@ -219,6 +225,7 @@ impl<'a> Columns<'a> {
             url,
             language: source.language,
             meta: serde_json::Map::new(),
+            origin: Some(Origin::at_row(file, number - 1)),
         };
         if let Some([own_source, language, meta]) = self.own {
             document.source = own_source.get(row).unwrap_or(&source.name).to_owned();
@@ -226,6 +233,11 @@ impl<'a> Columns<'a> {
                 language.get(row).and_then(Language::from_name).unwrap_or(source.language);
             document.meta = serde_json::from_str(meta.get(row).unwrap_or("{}"))
                 .map_err(|error| format!("column `meta` is not a JSON object: {error}"))?;
+        }
+        if let Some(origin) = self.origin.and_then(|origin| origin.get(row)) {
+            let origin = serde_json::from_str(origin);
+            document.origin =
+                Some(origin.map_err(|error| format!("column `origin` is no place: {error}"))?);
         }
         Ok(document)
     }

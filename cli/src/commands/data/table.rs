@@ -31,7 +31,20 @@ pub(super) fn account(account: &Account) -> String {
         text += &if n_tokens(source) > 0 { tokens(source) } else { String::new() };
         text.push('\n');
     }
-    text + &rules(account)
+    text + &rules(account) + &masked(account)
+}
+
+/// How much personal data of each kind gave way to placeholders.
+fn masked(account: &Account) -> String {
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for stage in account.sources.iter().flat_map(|source| &source.stages) {
+        for (kind, count) in &stage.masked {
+            *kinds.entry(kind).or_default() += count;
+        }
+    }
+    let lines = kinds.iter().map(|(kind, count)| format!("  {kind:<32}{count:>9} times\n"));
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { format!("\nmasked\n{lines}") }
 }
 
 /// The languages of a source's documents.
@@ -49,7 +62,7 @@ fn counts(source: &SourceAccount) -> String {
         let stages = source.stages.iter().filter(|account| is_meant(&account.stage));
         stages.map(|account| account.dropped.documents).sum()
     };
-    let is_judging = |stage: &str| ["filter", "decontaminate"].contains(&stage);
+    let is_judging = |stage: &str| ["filter", "decontaminate", "mask"].contains(&stage);
     // The other stage after reading is deduplication by whatever method.
     let copies = dropped_by(&|stage| stage != "read" && !is_judging(stage));
     let dropped = dropped_by(&is_judging);
