@@ -54,6 +54,12 @@ pub enum Error {
     /// Asked to stop; what was done so far is kept.
     #[error("interrupted; what was done is kept")]
     Interrupted,
+    /// The text of a stage was removed, since nobody needed it, and is needed again; a run then makes it once more.
+    #[error("`{path}` was removed after its use, as `engine.keep_intermediates = false` says")]
+    Spent {
+        /// The file.
+        path: PathBuf,
+    },
     /// A query over keys failed.
     #[error("a query over the keys of documents failed: {problem}")]
     Query {
@@ -72,7 +78,7 @@ impl Error {
             | Self::Missing { .. }
             | Self::Setting(_)
             | Self::Busy { .. } => true,
-            Self::Interrupted | Self::Query { .. } => false,
+            Self::Interrupted | Self::Spent { .. } | Self::Query { .. } => false,
         }
     }
 

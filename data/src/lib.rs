@@ -18,6 +18,7 @@ pub mod megatron;
 pub mod mixture;
 pub mod nltk;
 mod order;
+mod pending_file;
 pub mod personal;
 pub mod pipeline;
 pub mod python;

@@ -82,32 +82,61 @@ pub fn run(recipe: &Recipe, out: &Path, observer: Observer<'_>) -> Result<Done> 
         work: &work,
         shard_bytes: recipe.engine.shard_bytes,
         memory_bytes: recipe.engine.memory_bytes as usize,
+        keeps_intermediates: recipe.engine.keep_intermediates,
         format: recipe.output.format,
     };
-    let flow = clean(&place, recipe, &stages)?;
-    let mut account = account(recipe, &flow);
-    account.write(out)?;
-    if account.is_empty() {
-        return Err(Error::Setting(account.where_everything_went()));
-    }
-    let tokenizer = match tokenizer {
-        ReadyTokenizer::Loaded(tokenizer) => *tokenizer,
-        ReadyTokenizer::ToTrain(settings) => {
-            let milestone = Milestone::begin(&work, "train tokenizer");
-            let tokenizer = tokenize::train(&place, settings, &flow)?;
-            milestone.pass(&flow);
-            tokenizer
+    let plan = Plan { recipe, stages: &stages, tokenizer: &tokenizer, out };
+    let made = match plan.make(&place) {
+        // A stage was changed whose documents are gone: they are made once more.
+        Err(Error::Spent { .. }) => {
+            work.want_all();
+            plan.make(&place)
         }
+        made => made,
     };
-    let milestone = Milestone::begin(&work, "tokenize");
-    let corpus = tokenize::corpus(&place, &tokenizer, &flow)?;
-    milestone.pass(&flow);
-    account.add_tokens(corpus.record());
-    account.write(out)?;
-    let n_published = publish(&work, out, &results(&flow, &corpus))?;
+    let (account, n_published) = made?;
     work.sweep()?;
     warn_of_gaps(&account, &observer);
     Ok(Done { account, n_made: work.n_made() + n_published as u64 })
+}
+
+/// A recipe that is ready to run, and where its results go.
+struct Plan<'a> {
+    recipe: &'a Recipe,
+    stages: &'a [Ready],
+    tokenizer: &'a ReadyTokenizer<'a>,
+    out: &'a Path,
+}
+
+impl Plan<'_> {
+    /// Does everything that is not there yet; returns the account and how many results got or lost their names.
+    fn make(&self, place: &Place<'_>) -> Result<(Account, usize)> {
+        let flow = clean(place, self.recipe, self.stages)?;
+        let mut account = account(self.recipe, &flow);
+        account.write(self.out)?;
+        if account.is_empty() {
+            return Err(Error::Setting(account.where_everything_went()));
+        }
+        let trained;
+        let tokenizer = match self.tokenizer {
+            ReadyTokenizer::Loaded(tokenizer) => tokenizer.as_ref(),
+            ReadyTokenizer::ToTrain(settings) => {
+                let milestone = Milestone::begin(place.work, "train tokenizer");
+                trained = tokenize::train(place, settings, &flow)?;
+                milestone.pass(&flow);
+                &trained
+            }
+        };
+        let milestone = Milestone::begin(place.work, "tokenize");
+        let corpus = tokenize::corpus(place, tokenizer, &flow)?;
+        milestone.pass(&flow);
+        account.add_tokens(corpus.record());
+        account.write(self.out)?;
+        // What is published must be there, also where a shorter recipe makes another stage the last.
+        flow.shards.iter().try_for_each(|shard| shard.input().map(drop))?;
+        let n_published = publish(place.work, self.out, &results(&flow, &corpus))?;
+        Ok((account, n_published))
+    }
 }
 
 /// Reads the sources and sends them through the stages.

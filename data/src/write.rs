@@ -18,7 +18,7 @@ use parquet::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Document, Error, Origin, Result, shard::PendingFile};
+use crate::{Document, Error, Origin, Result, pending_file::PendingFile};
 
 /// Columns by which a document file is known as our own; `origin` came later.
 pub(crate) const DOCUMENT_COLUMNS: [&str; 6] = ["id", "text", "source", "url", "language", "meta"];

@@ -120,5 +120,5 @@ fn a_stand_in_model_is_told_once() {
     place.write("lists/lid.standin.bin", "no model");
     let model = ["--rules", "rules.toml", "--assets", "lists"];
     let told = filter(&place, &model).check(WRONG_INPUT, &["`lists/lid.standin.bin`"]);
-    assert!(told.stderr.matches("stand-in").count() <= 1, "{}", told.stderr);
+    assert_eq!(told.stderr.matches("stands in for").count(), 1, "{}", told.stderr);
 }

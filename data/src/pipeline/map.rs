@@ -74,6 +74,9 @@ pub(super) fn map<J: FnMut(&[Document]) -> Result<Vec<Fate>>>(
         Ok(unit)
     })?;
     let before = std::mem::take(&mut flow.shards);
+    if !place.keeps_intermediates {
+        before.iter().try_for_each(Shard::spend)?;
+    }
     for (shard, unit) in before.iter().zip(&units) {
         let record = unit.record();
         flow.shards.push(Shard::of(unit, shard.source, &shard.name, place.format, record));
@@ -89,7 +92,7 @@ fn write_shard(
     meter: &Meter<'_>,
     judge: impl FnMut(&[Document]) -> Result<Vec<Fate>>,
 ) -> Result<ShardRecord> {
-    let passed = pass.run(&shard.input, meter, judge)?;
+    let passed = pass.run(shard.input()?, meter, judge)?;
     let kept = passed.stage.kept;
     Ok(ShardRecord { documents: kept.documents, bytes: kept.bytes, account: passed.stage })
 }

@@ -44,6 +44,15 @@ pub struct EngineSettings {
     /// Memory for comparing documents with each other; more spills to disk. Reading, judging and writing take some
     /// 100 MB beside it, and documents 8 bytes each.
     pub memory_bytes: u64,
+    /// Whether the documents after every stage stay on disk, so that a change of a stage is felt from there on. If
+    /// not, those of a stage go once the next has done them all: the disk holds two stages at most, and after a
+    /// change all is done again from the raw files.
+    #[serde(default = "keep")]
+    pub keep_intermediates: bool,
+}
+
+fn keep() -> bool {
+    true
 }
 
 /// Less memory than this and sorts cannot even merge what they spilled.

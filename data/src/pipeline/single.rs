@@ -70,6 +70,7 @@ pub fn run_single(
                 work: &work,
                 shard_bytes: u64::MAX,
                 memory_bytes: single.memory_bytes,
+                keeps_intermediates: true,
                 format: single.format,
             };
             let (label, settings) = (stage.name, &stage.settings);
@@ -126,6 +127,7 @@ fn whole(source: &Source, observer: Observer<'_>) -> Result<Shard> {
         documents += batch.len() as u64;
         bytes += batch.iter().map(|document| document.text.len() as u64).sum::<u64>();
     }
-    let (name, input, content) = (source.name.clone(), source.clone(), fingerprint(source)?);
-    Ok(Shard { source: 0, name, input, content, documents, bytes, file_bytes, publication: None })
+    let mut shard = Shard::whole(source.clone(), fingerprint(source)?, file_bytes);
+    (shard.documents, shard.bytes) = (documents, bytes);
+    Ok(shard)
 }

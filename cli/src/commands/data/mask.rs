@@ -10,7 +10,7 @@ use super::Stage;
 #[derive(Debug, clap::Args)]
 pub(super) struct Mask {
     /// What is masked: mail addresses, phone numbers, Chinese identity numbers, IP addresses, numbers of bank cards
-    #[arg(long, value_delimiter = ',', default_value = "mail,phone,id_number,ip", value_parser = kind())]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "mail,phone,id_number,ip", value_parser = kind())]
     kinds: Vec<Kind>,
     #[command(flatten)]
     stage: Stage,
