@@ -63,6 +63,19 @@ fn kept_in(folder: &Path) -> Option<PathBuf> {
     NAMES.iter().map(|name| folder.join(name)).find(|path| is_results && path.exists())
 }
 
+/// Refuses results in another form than the source reads.
+fn check_results(kept: &Path, source: &Source) -> Result<()> {
+    match Format::of_name(&kept.to_string_lossy()) {
+        Some(found) if found != source.format => Err(Error::Setting(format!(
+            "source `{}` reads `{}`, its input holds results as `{}`",
+            source.name,
+            source.format.name(),
+            kept.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The one format that the objects under an address have, as their names tell; `None` where none tells.
 pub(super) fn format_under(address: &str, store: &Store) -> Result<Option<Format>> {
     let objects = store.find(address, &matches, &|name| Format::of_name(name).is_some())?;
@@ -138,7 +151,10 @@ fn find_under(
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
     if metadata.is_dir() {
         return match kept_in(path) {
-            Some(kept) => find_under(&kept, None, source, files),
+            Some(kept) => {
+                check_results(&kept, source)?;
+                find_under(&kept, None, source, files)
+            }
             None => walk(path, "", &extensions(source), files),
         };
     }
@@ -309,6 +325,21 @@ mod tests {
         check("*/x.txt*", &["a/x.txt", "b/x.txt"]);
         check("a/*.txt", &["x.txt"]);
         check("a/x.txt", &["x.txt"]);
+    }
+
+    #[test]
+    fn a_folder_of_results_gives_what_was_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["account.json", "kept.parquet", "dropped.parquet"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let input = dir.path().to_string_lossy().into_owned();
+        let find = |format| find(&Source::new("s", Language::En, vec![input.clone()], format));
+        let names = find(Format::Parquet).unwrap().into_iter().map(|file| file.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["kept.parquet"]);
+        assert_eq!(format_in(&input).unwrap(), Format::Parquet);
+        let error = find(Format::Jsonl).unwrap_err().to_string();
+        assert!(error.contains("source `s` reads `jsonl`, its input holds results as"), "{error}");
     }
 
     #[test]
