@@ -88,6 +88,13 @@ pub(crate) fn write_line(line: &str) {
     BARS.suspend(|| writeln!(io::stderr(), "{line}").ok());
 }
 
+/// Writes a line where stderr is no terminal and so shows no bars.
+pub(crate) fn write_where_no_bars(line: &str) {
+    if !io::stderr().is_terminal() {
+        write_line(line);
+    }
+}
+
 /// Sends the libraries' events to stderr; `NEO_LOG` chooses which, warnings unless told.
 pub(crate) fn install_logging() {
     let filter = EnvFilter::try_from_env("NEO_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));

@@ -54,9 +54,11 @@ fn start(place: &Workplace, out: &str) -> Child {
 #[test]
 fn a_second_run_has_nothing_to_do() {
     let place = place();
-    place.neo(&run("data", &[])).check(0, &["corpus: data/corpus"]);
+    let done = ["0-read: done, 400 documents in, 400 kept, ", "1-words: done, 400 documents in, "];
+    place.neo(&run("data", &[])).check(0, &done).check(0, &["corpus: data/corpus"]);
     let before = results(&place, "data");
-    place.neo(&run("data", &[])).check(0, &["nothing left to do"]);
+    let reused = ["0-read: reused, 400 documents in, ", "tokenize: reused, ", "nothing left to do"];
+    place.neo(&run("data", &[])).check(0, &reused);
     assert!(results(&place, "data") == before);
 }
 
@@ -78,6 +80,45 @@ fn a_run_that_was_stopped_or_killed_goes_on_to_the_same_results() {
         place.neo(&run(out, &MANY_SHARDS)).check(0, &[]);
         assert!(results(&place, out) == results(&place, "whole"), "{out}");
     }
+}
+
+#[test]
+fn a_killed_run_without_intermediates_goes_on_to_the_same_results() {
+    let place = place();
+    let recipe = fs_err::read_to_string(place.path("data.toml")).expect("a recipe");
+    place.neo(&run("whole", &MANY_SHARDS)).check(0, &[]);
+    let lean = "memory_bytes = 33554432\nkeep_intermediates = false\n";
+    place.write("data.toml", recipe.replacen("memory_bytes = 33554432\n", lean, 1));
+    let mut killed = start(&place, "killed");
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ended");
+    place.neo(&run("killed", &MANY_SHARDS)).check(0, &[]);
+    assert!(results(&place, "killed") == results(&place, "whole"));
+    place.neo(&run("killed", &MANY_SHARDS)).check(0, &["nothing left to do"]);
+    let units = fs_err::read_dir(place.path("killed/work/0-read")).expect("units");
+    let kept = |unit: std::io::Result<fs_err::DirEntry>| {
+        unit.expect("a unit").path().join("kept.jsonl").exists()
+    };
+    assert_eq!(units.filter_map(|unit| kept(unit).then_some(())).count(), 0);
+}
+
+#[test]
+fn an_interrupted_demo_promises_nothing_that_it_refuses() {
+    let place = Workplace::new();
+    let demo = ["demo", "--size", "small", "--device", "flex", "--out", "demo"];
+    let child = place.command(&demo).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("the program starts");
+    let begun = Instant::now();
+    while !place.path("demo/data/work").exists() {
+        assert!(begun.elapsed() < PATIENCE, "no corpus is begun");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let signal = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(signal.expect("`kill` is there").success());
+    let output = child.wait_with_output().expect("it ended");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{told}");
+    assert!(told.contains("interrupted") && !told.contains("the same command"), "{told}");
 }
 
 #[test]
@@ -113,7 +154,7 @@ fn unknown_kinds_of_stages_are_named() {
         .neo(&run("data", &[]))
         .check(2, &["data.toml", "`dedupe`", "nearest known value is `dedup`"]);
     place.write("data.toml", recipe.replacen("method", "methd", 1));
-    place.neo(&run("data", &[])).check(2, &["data.toml", "line 5: missing key `stage.method`"]);
+    place.neo(&run("data", &[])).check(2, &["data.toml", "line 5: missing key `stage.0.method`"]);
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn main() -> Result<()> {
     let recipe = Recipe::read(Path::new(&recipe), &arguments.collect::<Vec<_>>())?;
     let shown = Mutex::new(String::new());
     let on_event = |event: Event<'_>| match event {
+        Event::Stage { .. } => {}
         Event::Warning(what) => drop(writeln!(stderr(), "warning: {what}")),
         Event::Progress { stage, .. } => {
             let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);

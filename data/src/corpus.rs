@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::shard::{PendingFile, Shard, ShardWriter, expect_equal, hex};
+use crate::pending_file::PendingFile;
+use crate::shard::{Shard, ShardWriter, expect_equal, hex};
 use crate::{Error, Language, Result};
 
 const VERSION: u32 = 1;

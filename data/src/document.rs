@@ -2,8 +2,12 @@
 //!
 //! Also holds the two things decided from a document alone: its size and whether it is held out.
 
+mod origin;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+pub use self::origin::Origin;
 
 /// One held-out document in this many: by the hash of its id, so no list has to be kept.
 const HELD_OUT_ONE_IN: u64 = 50;
@@ -23,6 +27,9 @@ pub struct Document {
     pub language: Language,
     /// The untouched rest of the input record.
     pub meta: serde_json::Map<String, serde_json::Value>,
+    /// Where the record lies that it was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Document {
@@ -95,6 +102,7 @@ mod tests {
             url: None,
             language: Language::En,
             meta: serde_json::Map::new(),
+            origin: None,
         };
         document.is_held_out()
     }

@@ -21,5 +21,6 @@ pub use self::{
 };
 pub(crate) use self::{
     publish::{Publication, publish},
+    unit::spend,
     workers::for_each,
 };

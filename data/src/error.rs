@@ -22,6 +22,14 @@ pub enum Error {
         /// What was found and what was expected.
         problem: String,
     },
+    /// A path that a setting names is not there.
+    #[error("{key} is `{path}`, which does not exist")]
+    Missing {
+        /// The setting, and whose it is.
+        key: String,
+        /// The path.
+        path: PathBuf,
+    },
     /// An object store did not give what was asked for.
     #[error("`{address}`: {problem}")]
     Store {
@@ -46,6 +54,12 @@ pub enum Error {
     /// Asked to stop; what was done so far is kept.
     #[error("interrupted; what was done is kept")]
     Interrupted,
+    /// The text of a stage was removed, since nobody needed it, and is needed again; a run then makes it once more.
+    #[error("`{path}` was removed after its use, as `engine.keep_intermediates = false` says")]
+    Spent {
+        /// The file.
+        path: PathBuf,
+    },
     /// A query over keys failed.
     #[error("a query over the keys of documents failed: {problem}")]
     Query {
@@ -60,8 +74,11 @@ impl Error {
         match self {
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             Self::Store { is_input, .. } => *is_input,
-            Self::Malformed { .. } | Self::Setting(_) | Self::Busy { .. } => true,
-            Self::Interrupted | Self::Query { .. } => false,
+            Self::Malformed { .. }
+            | Self::Missing { .. }
+            | Self::Setting(_)
+            | Self::Busy { .. } => true,
+            Self::Interrupted | Self::Spent { .. } | Self::Query { .. } => false,
         }
     }
 
@@ -73,6 +90,26 @@ impl Error {
                 Some("wait until it has ended, or give another folder with `--out`".to_owned())
             }
             _ => None,
+        }
+    }
+
+    /// Where a path is missing, says which setting named it.
+    pub(crate) fn asked_by(self, key: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+                Self::Missing { key: key(), path }
+            }
+            other => other,
+        }
+    }
+
+    /// Says which stage of a recipe a missing path belongs to.
+    pub(crate) fn in_stage(self, index: usize) -> Self {
+        match self {
+            Self::Missing { key, path } => {
+                Self::Missing { key: format!("`stage.{index}`: {key}"), path }
+            }
+            other => other,
         }
     }
 

@@ -18,6 +18,7 @@ pub mod megatron;
 pub mod mixture;
 pub mod nltk;
 mod order;
+mod pending_file;
 pub mod personal;
 pub mod pipeline;
 pub mod python;
@@ -31,7 +32,7 @@ pub mod tokenizer;
 pub mod toml_file;
 pub mod write;
 
-pub use document::{Document, Language};
+pub use document::{Document, Language, Origin};
 pub use error::Error;
 
 /// Result of every fallible call of this crate.

@@ -63,6 +63,21 @@ impl Kinds {
     pub const ALL: Self =
         Self { mail: true, phone: true, id_number: true, ip: true, bank_card: true };
 
+    /// The names of all kinds.
+    pub const NAMES: [&'static str; 5] = ["mail", "phone", "id_number", "ip", "bank_card"];
+
+    /// The kinds of these names.
+    pub fn of_names(names: &[String]) -> Self {
+        let has = |kind: Kind| names.iter().any(|name| name == kind.name());
+        Self {
+            mail: has(Kind::Mail),
+            phone: has(Kind::Phone),
+            id_number: has(Kind::IdNumber),
+            ip: has(Kind::Ip),
+            bank_card: has(Kind::BankCard),
+        }
+    }
+
     fn has(&self, kind: Kind) -> bool {
         match kind {
             Kind::Mail => self.mail,
@@ -190,6 +205,13 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let masked = mask(text, &Kinds::ALL).map_or_else(|| text.to_owned(), |masked| masked.text);
         assert_eq!(masked, expected);
+    }
+
+    #[test]
+    fn kinds_are_known_by_their_names() {
+        assert_eq!(Kinds::of_names(&Kinds::NAMES.map(str::to_owned)), Kinds::ALL);
+        let mail = Kinds::of_names(&["mail".to_owned()]);
+        assert!(mail.mail && !mail.phone && !mail.id_number && !mail.ip && !mail.bank_card);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod decontaminate;
 mod deduplicate;
 mod ingest;
 mod map;
+mod milestone;
 mod pass;
 mod recipe;
 mod shard;
@@ -28,7 +29,7 @@ mod single;
 mod stage;
 mod tokenize;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 pub use self::account::{
     Account, KeptAndDropped, Lengths, Reason, Reservoir, Rewritten, SAMPLE_CHARS, SAMPLE_DOCUMENTS,
@@ -41,6 +42,7 @@ pub use self::stage::{Dedup, Fate, Filter, Judge, Kind, Ready, Stage};
 pub use self::tokenize::tokenize;
 use self::{
     map::Step,
+    milestone::Milestone,
     recipe::ReadyTokenizer,
     shard::{Flow, Place},
 };
@@ -71,50 +73,102 @@ pub fn run(recipe: &Recipe, out: &Path, observer: Observer<'_>) -> Result<Done> 
     recipe.validate()?;
     // A tokenizer or a word list that cannot be read should not be found out after hours of reading.
     let tokenizer = recipe.tokenizer.ready()?;
-    let stages = recipe.stage.iter().map(Stage::ready).collect::<Result<Vec<Ready>>>()?;
+    let stages = recipe.stage.iter().enumerate();
+    let ready = |(index, stage): (usize, &Stage)| stage.ready().map_err(|e| e.in_stage(index));
+    let stages = stages.map(ready).collect::<Result<Vec<Ready>>>()?;
     let work = Work::open(&out.join("work"), observer)?;
     write_file(&out.join("data_recipe.toml"), toml_file::to_string(recipe)?.as_bytes())?;
     let place = Place {
         work: &work,
         shard_bytes: recipe.engine.shard_bytes,
         memory_bytes: recipe.engine.memory_bytes as usize,
+        keeps_intermediates: recipe.engine.keep_intermediates,
         format: recipe.output.format,
     };
-    let flow = clean(&place, recipe, &stages)?;
-    let mut account = account(recipe, &flow);
-    account.write(out)?;
-    if account.is_empty() {
-        return Err(Error::Setting(account.where_everything_went()));
-    }
-    let tokenizer = match tokenizer {
-        ReadyTokenizer::Loaded(tokenizer) => *tokenizer,
-        ReadyTokenizer::ToTrain(settings) => tokenize::train(&place, settings, &flow)?,
+    let plan = Plan { recipe, stages: &stages, tokenizer: &tokenizer, out };
+    let made = match plan.make(&place) {
+        // A stage was changed whose documents are gone: they are made once more.
+        Err(Error::Spent { .. }) => {
+            work.want_all();
+            plan.make(&place)
+        }
+        made => made,
     };
-    let corpus = tokenize::corpus(&place, &tokenizer, &flow)?;
-    account.add_tokens(corpus.record());
-    account.write(out)?;
-    let n_published = publish(&work, out, &results(&flow, &corpus))?;
+    let (account, n_published) = made?;
     work.sweep()?;
     warn_of_gaps(&account, &observer);
     Ok(Done { account, n_made: work.n_made() + n_published as u64 })
 }
 
+/// A recipe that is ready to run, and where its results go.
+struct Plan<'a> {
+    recipe: &'a Recipe,
+    stages: &'a [Ready],
+    tokenizer: &'a ReadyTokenizer<'a>,
+    out: &'a Path,
+}
+
+impl Plan<'_> {
+    /// Does everything that is not there yet; returns the account and how many results got or lost their names.
+    fn make(&self, place: &Place<'_>) -> Result<(Account, usize)> {
+        let flow = clean(place, self.recipe, self.stages)?;
+        let mut account = account(self.recipe, &flow);
+        account.write(self.out)?;
+        if account.is_empty() {
+            return Err(Error::Setting(account.where_everything_went()));
+        }
+        let trained;
+        let tokenizer = match self.tokenizer {
+            ReadyTokenizer::Loaded(tokenizer) => tokenizer.as_ref(),
+            ReadyTokenizer::ToTrain(settings) => {
+                let milestone = Milestone::begin(place.work, "train tokenizer");
+                trained = tokenize::train(place, settings, &flow)?;
+                milestone.pass(&flow);
+                &trained
+            }
+        };
+        let milestone = Milestone::begin(place.work, "tokenize");
+        let corpus = tokenize::corpus(place, tokenizer, &flow)?;
+        milestone.pass(&flow);
+        account.add_tokens(corpus.record());
+        account.write(self.out)?;
+        // What is published must be there, also where a shorter recipe makes another stage the last.
+        flow.shards.iter().try_for_each(|shard| shard.input().map(drop))?;
+        let n_published = publish(place.work, self.out, &results(&flow, &corpus))?;
+        Ok((account, n_published))
+    }
+}
+
 /// Reads the sources and sends them through the stages.
 fn clean(place: &Place<'_>, recipe: &Recipe, stages: &[Ready]) -> Result<Flow> {
+    let milestone = Milestone::begin(place.work, ingest::LABEL);
     let mut flow = ingest::run(place, &recipe.source)?;
+    milestone.reach(&flow, 0);
     for (number, stage) in (1..).zip(stages) {
         let label = format!("{number}-{}", stage.name);
         let step = Step { label: &label, number, name: stage.name, settings: &stage.settings };
+        let milestone = Milestone::begin(place.work, &label);
         match &stage.work {
             Kind::Judge(judge) => {
                 map::judge(place, &step, &stage.key, judge.as_ref(), &mut flow)?;
+                warn_of_languages(place, judge.as_ref(), &flow, number);
             }
             Kind::Compare(method) => {
                 deduplicate::run(place, &step, &stage.key, method.as_ref(), &mut flow)?;
             }
         }
+        milestone.reach(&flow, number);
     }
     Ok(flow)
+}
+
+/// Tells once what a judge has to say of a language that came to it.
+fn warn_of_languages(place: &Place<'_>, judge: &dyn Judge, flow: &Flow, number: usize) {
+    let stages = flow.accounts.iter().filter_map(|source| source.stages.get(number));
+    let languages: BTreeSet<Language> = stages.flat_map(StageAccount::languages).collect();
+    for caveat in languages.into_iter().filter_map(|language| judge.caveat(language)) {
+        place.work.observer().warn(&caveat);
+    }
 }
 
 fn account(recipe: &Recipe, flow: &Flow) -> Account {

@@ -24,21 +24,23 @@
 //!
 //! The checksum of a shard is the SHA-256 of `NAME.bin` followed by `NAME.idx`.
 
-use std::ffi::OsString;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+mod header;
+mod mapped;
+mod writer;
 
-use fs_err::File;
-use memmap2::Mmap;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
 use sha2::{Digest, Sha256};
 
+pub use self::writer::{ShardSummary, ShardWriter};
+use self::{
+    header::{HEADER_BYTES, Header, read_u64},
+    mapped::Bytes,
+};
 use crate::{Error, Result};
-
-const MAGIC: &[u8; 8] = b"NEOSHARD";
-const VERSION: u32 = 1;
-const HEADER_BYTES: u64 = 72;
-/// Largest vocabulary whose ids fit two bytes.
-const MAX_NARROW_VOCAB: u64 = 1 << 16;
 
 /// A finished shard, opened for reading. Cheap to read from many threads.
 #[derive(Debug)]
@@ -48,15 +50,6 @@ pub struct Shard {
     ids: Bytes,
     index: Bytes,
     header: Header,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Header {
-    id_bytes: u64,
-    vocab_hash: [u8; 32],
-    vocab_size: u64,
-    n_documents: u64,
-    n_tokens: u64,
 }
 
 impl Shard {
@@ -203,244 +196,6 @@ impl Shard {
             }
         }
     }
-}
-
-impl Header {
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
-        if (bytes.len() as u64) < HEADER_BYTES {
-            let problem =
-                format!("{} bytes, expected a header of {HEADER_BYTES} or more", bytes.len());
-            return Err(malformed(path, problem));
-        }
-        if &bytes[..8] != MAGIC {
-            let found = String::from_utf8_lossy(&bytes[..8]).escape_debug().to_string();
-            return Err(malformed(path, format!("starts with `{found}`, expected `NEOSHARD`")));
-        }
-        expect_equal(path, "version", &u64::from(VERSION), &(read_u64(bytes, 8) & 0xffff_ffff))?;
-        let vocab_size = read_u64(bytes, 48);
-        let id_bytes = read_u64(bytes, 8) >> 32;
-        expect_equal(path, "bytes per id", &id_bytes_of(vocab_size), &id_bytes)?;
-        let vocab_hash = bytes[16..48].try_into().expect("a slice of 32 bytes");
-        Ok(Self {
-            id_bytes,
-            vocab_hash,
-            vocab_size,
-            n_documents: read_u64(bytes, 56),
-            n_tokens: read_u64(bytes, 64),
-        })
-    }
-
-    fn to_bytes(self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(VERSION.to_le_bytes());
-        bytes.extend((self.id_bytes as u32).to_le_bytes());
-        bytes.extend(self.vocab_hash);
-        for count in [self.vocab_size, self.n_documents, self.n_tokens] {
-            bytes.extend(count.to_le_bytes());
-        }
-        bytes
-    }
-}
-
-/// What a finished shard holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShardSummary {
-    /// Number of documents.
-    pub documents: u64,
-    /// Number of tokens, EOD included.
-    pub tokens: u64,
-    /// UTF-8 bytes of all texts.
-    pub utf8_bytes: u64,
-    /// SHA-256 of `.bin` followed by `.idx`, in hex.
-    pub sha256: String,
-}
-
-/// Writes a shard. Its files appear under their names only when `finish` succeeds.
-#[derive(Debug)]
-pub struct ShardWriter {
-    bin: PendingFile,
-    idx_path: PathBuf,
-    hasher: Sha256,
-    header: Header,
-    offsets: Vec<u64>,
-    utf8_bytes: Vec<u64>,
-    buffer: Vec<u8>,
-}
-
-impl ShardWriter {
-    /// Starts `stem.bin` and `stem.idx` for ids below `vocab_size` of the vocabulary `vocab_hash`
-    /// (hex SHA-256).
-    ///
-    /// # Errors
-    /// A hash that is none, or a file that cannot be made.
-    pub fn create(stem: &Path, vocab_size: usize, vocab_hash: &str) -> Result<Self> {
-        let vocab_size = vocab_size as u64;
-        let vocab_hash = unhex(vocab_hash).ok_or_else(|| {
-            Error::Setting(format!("vocabulary hash `{vocab_hash}` is not 64 hexadecimal digits"))
-        })?;
-        let header = Header {
-            id_bytes: id_bytes_of(vocab_size),
-            vocab_hash,
-            vocab_size,
-            n_documents: 0,
-            n_tokens: 0,
-        };
-        Ok(Self {
-            bin: PendingFile::create(&with_suffix(stem, ".bin"))?,
-            idx_path: with_suffix(stem, ".idx"),
-            hasher: Sha256::new(),
-            header,
-            offsets: vec![0],
-            utf8_bytes: Vec::new(),
-            buffer: Vec::new(),
-        })
-    }
-
-    /// Number of tokens pushed so far.
-    pub fn n_tokens(&self) -> u64 {
-        self.header.n_tokens
-    }
-
-    /// Appends a document, whose ids should end with EOD, and the size of its text.
-    ///
-    /// # Errors
-    /// An id outside the vocabulary (nothing is appended then), or a failed write.
-    pub fn push(&mut self, ids: &[u32], utf8_bytes: u64) -> Result<()> {
-        let vocab_size = self.header.vocab_size;
-        if let Some(id) = ids.iter().find(|id| u64::from(**id) >= vocab_size) {
-            return Err(Error::Setting(format!(
-                "token id {id} is not below the vocabulary size {vocab_size}"
-            )));
-        }
-        self.buffer.clear();
-        match self.header.id_bytes {
-            2 => self.buffer.extend(ids.iter().flat_map(|id| (*id as u16).to_le_bytes())),
-            _ => self.buffer.extend(ids.iter().flat_map(|id| id.to_le_bytes())),
-        }
-        self.hasher.update(&self.buffer);
-        self.bin.write(&self.buffer)?;
-        self.header.n_documents += 1;
-        self.header.n_tokens += ids.len() as u64;
-        self.offsets.push(self.header.n_tokens);
-        self.utf8_bytes.push(utf8_bytes);
-        Ok(())
-    }
-
-    /// Writes the index, brings both files to disk and gives them their names, the index last.
-    ///
-    /// # Errors
-    /// A failed write; no file of that name is left then.
-    pub fn finish(mut self) -> Result<ShardSummary> {
-        let mut idx = PendingFile::create(&self.idx_path)?;
-        let words = self.offsets.iter().chain(&self.utf8_bytes);
-        let index: Vec<u8> = self
-            .header
-            .to_bytes()
-            .into_iter()
-            .chain(words.flat_map(|word| word.to_le_bytes()))
-            .collect();
-        self.hasher.update(&index);
-        idx.write(&index)?;
-        self.bin.commit()?;
-        idx.commit()?;
-        Ok(ShardSummary {
-            documents: self.header.n_documents,
-            tokens: self.header.n_tokens,
-            utf8_bytes: self.utf8_bytes.iter().sum(),
-            sha256: hex(&self.hasher.finalize()),
-        })
-    }
-}
-
-/// A file written aside under `NAME.partial`, renamed when complete, removed when not.
-#[derive(Debug)]
-pub(crate) struct PendingFile {
-    path: PathBuf,
-    partial: PathBuf,
-    file: Option<BufWriter<File>>,
-}
-
-impl PendingFile {
-    pub(crate) fn create(path: &Path) -> Result<Self> {
-        let partial = with_suffix(path, ".partial");
-        let file = File::create(&partial).map_err(Error::io(&partial))?;
-        Ok(Self {
-            path: path.to_owned(),
-            partial,
-            file: Some(BufWriter::with_capacity(1 << 20, file)),
-        })
-    }
-
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let file = self.file.as_mut().expect("open until commit, which consumes self");
-        file.write_all(bytes).map_err(Error::io(&self.partial))
-    }
-
-    pub(crate) fn commit(mut self) -> Result<()> {
-        self.sync_and_rename().map_err(Error::io(&self.path))?;
-        self.file = None;
-        Ok(())
-    }
-
-    fn sync_and_rename(&mut self) -> std::io::Result<()> {
-        let file = self.file.as_mut().expect("open until commit, which consumes self");
-        file.flush()?;
-        file.get_ref().sync_all()?;
-        fs_err::rename(&self.partial, &self.path)?;
-        match self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => File::open(".")?.sync_all(),
-        }
-    }
-}
-
-impl Drop for PendingFile {
-    fn drop(&mut self) {
-        if self.file.take().is_some() {
-            // Best effort: a stray partial file does no harm and the first error is the one to
-            // report.
-            let _ = fs_err::remove_file(&self.partial);
-        }
-    }
-}
-
-/// A file's bytes, mapped; an empty file has no map.
-#[derive(Debug)]
-struct Bytes(Option<Mmap>);
-
-impl Bytes {
-    #[expect(unsafe_code, reason = "a memory map cannot be made without it")]
-    fn map(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
-        let metadata = file.metadata().map_err(Error::io(path))?;
-        if !metadata.is_file() {
-            return Err(malformed(path, "not a file, expected a token shard".into()));
-        }
-        if metadata.len() == 0 {
-            return Ok(Self(None));
-        }
-        // SAFETY: shards are written aside and renamed when complete, and never changed afterwards;
-        // a file that is truncated by somebody else while mapped is the one case this relies on not
-        // happening.
-        let map = unsafe { Mmap::map(file.file()) }.map_err(Error::io(path))?;
-        Ok(Self(Some(map)))
-    }
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
-    }
-}
-
-fn id_bytes_of(vocab_size: u64) -> u64 {
-    if vocab_size <= MAX_NARROW_VOCAB { 2 } else { 4 }
-}
-
-fn read_u64(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a slice of 8 bytes"))
 }
 
 fn with_suffix(stem: &Path, suffix: &str) -> PathBuf {

@@ -3,13 +3,15 @@
 //! A key that nobody knows, a wrong type or a missing key is an error that names the file, the
 //! line, the whole key path and what was expected. Command-line overrides (`--set a.b=v`) are laid
 //! over the file before its types are checked, so they pass the same checks. What the values mean
-//! is left to the owner of the type. The messages are made in `toml_file/explain.rs`.
+//! is left to the owner of the type. The messages are made in `toml_file/explain.rs`;
+//! `toml_file/buffered.rs` finds what serde loses the place of.
 
+mod buffered;
 mod explain;
 
 use std::{borrow::Cow, ops::Range, path::Path};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml::{
     Spanned,
     de::{DeArray, DeTable, DeValue, ValueDeserializer},
@@ -54,11 +56,17 @@ pub fn parse<T: DeserializeOwned>(
         apply(&mut root, item, source.override_span(idx))
             .map_err(|problem| malformed(format!("override `{item}`: {problem}")))?;
     }
-    let value = T::deserialize(ValueDeserializer::from(root.clone()))
-        .map_err(|error| malformed(source.explain(&root, &error)))?;
-    let table = serde::Deserialize::deserialize(ValueDeserializer::from(root.clone()))
-        .map_err(|error| malformed(source.explain(&root, &error)))?;
+    let explained = |error| malformed(source.explain(&root, &error, &|node| complaint::<T>(node)));
+    let value = T::deserialize(ValueDeserializer::from(root.clone())).map_err(explained)?;
+    let table =
+        toml::Table::deserialize(ValueDeserializer::from(root.clone())).map_err(explained)?;
     Ok((value, table))
+}
+
+/// What serde says of a document that does not fit a type.
+fn complaint<T: DeserializeOwned>(node: &Node<'_>) -> Option<String> {
+    let error = T::deserialize(ValueDeserializer::from(node.clone())).err()?;
+    Some(error.message().to_owned())
 }
 
 /// Writes a value as TOML, for the resolved copy of a recipe that a run keeps.
@@ -168,8 +176,6 @@ fn with_span<'a>(value: DeValue<'a>, span: &Range<usize>) -> Node<'a> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use serde::Deserialize;
 
     use super::*;
 

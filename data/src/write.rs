@@ -18,9 +18,9 @@ use parquet::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Document, Error, Result, shard::PendingFile};
+use crate::{Document, Error, Origin, Result, pending_file::PendingFile};
 
-/// Columns of a document file.
+/// Columns by which a document file is known as our own; `origin` came later.
 pub(crate) const DOCUMENT_COLUMNS: [&str; 6] = ["id", "text", "source", "url", "language", "meta"];
 
 /// Rows that may gather before they are encoded.
@@ -59,6 +59,9 @@ pub struct Dropped {
     pub rule: String,
     /// What was measured: a number, or the text that decided (the id of the document it repeats).
     pub value: Value,
+    /// How the value stands to the threshold: `<`, `<=`, `>` or `>=`.
+    #[serde(default)]
+    pub relation: Option<String>,
     /// The limit that was crossed, when the rule has one.
     pub threshold: Option<f64>,
     /// The first characters of the text.
@@ -103,6 +106,7 @@ impl Row for Document {
             ("url", true),
             ("language", false),
             ("meta", false),
+            ("origin", true),
         ]
     }
 
@@ -116,12 +120,17 @@ impl Row for Document {
             self.url.clone(),
             Some(self.language.name().to_owned()),
             Some(meta),
+            self.origin.as_ref().map(origin),
         ]
     }
 
     fn n_bytes(&self) -> usize {
         self.text.len() + self.id.len() + 64
     }
+}
+
+fn origin(origin: &Origin) -> String {
+    serde_json::to_string(origin).expect("numbers and strings have a JSON form")
 }
 
 impl Row for Dropped {
@@ -131,6 +140,7 @@ impl Row for Dropped {
             ("stage", false),
             ("rule", false),
             ("value", false),
+            ("relation", true),
             ("threshold", true),
             ("sample", false),
         ]
@@ -142,6 +152,7 @@ impl Row for Dropped {
             Some(self.stage.clone()),
             Some(self.rule.clone()),
             Some(self.value.to_string()),
+            self.relation.clone(),
             self.threshold.map(|threshold| threshold.to_string()),
             Some(self.sample.clone()),
         ]
@@ -312,6 +323,7 @@ mod tests {
             url: i.is_multiple_of(2).then(|| format!("http://x/{i}")),
             language: Language::ALL[i % 4],
             meta: [("n".to_owned(), serde_json::json!([i, null]))].into_iter().collect(),
+            origin: Some(Origin::at_byte("raw.jsonl", i as u64 * 10)),
         };
         (0..3000).map(document).collect()
     }
@@ -343,6 +355,43 @@ mod tests {
     #[test]
     fn documents_come_back_from_jsonl() {
         check(FileFormat::Jsonl, Format::Jsonl);
+    }
+
+    /// A document as it was written before documents had origins.
+    #[derive(Clone, Serialize)]
+    struct WithoutOrigin(Document);
+
+    impl Row for WithoutOrigin {
+        fn columns() -> &'static [(&'static str, bool)] {
+            &Document::columns()[..DOCUMENT_COLUMNS.len()]
+        }
+
+        fn cells(&self) -> Vec<Option<String>> {
+            let mut cells = self.0.cells();
+            cells.truncate(DOCUMENT_COLUMNS.len());
+            cells
+        }
+
+        fn n_bytes(&self) -> usize {
+            self.0.n_bytes()
+        }
+    }
+
+    #[test]
+    fn files_of_before_are_read_and_are_the_origin_themselves() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::create(dir.path(), "kept", FileFormat::Parquet).unwrap();
+        documents().into_iter().take(3).for_each(|d| writer.push(&WithoutOrigin(d)).unwrap());
+        let path = writer.finish().unwrap();
+        let input = vec![path.to_string_lossy().into_owned()];
+        let source = Source::new("s", Language::Other, input, Format::Parquet);
+        let records: Vec<Record> = Reader::open(&source).unwrap().collect::<Result<_>>().unwrap();
+        let expected = |(row, document)| {
+            let origin = Some(Origin::at_row("kept.parquet", row));
+            Record::Document(Document { origin, ..document })
+        };
+        let expected: Vec<Record> = (0..).zip(documents()).take(3).map(expected).collect();
+        assert_eq!(records, expected);
     }
 
     #[test]

@@ -76,6 +76,7 @@ fn documents(records: Vec<TextRecord>, language: Language) -> Vec<Document> {
         url: None,
         language,
         meta: serde_json::Map::new(),
+        origin: None,
     };
     records.into_iter().map(document).collect()
 }

@@ -54,6 +54,7 @@ fn document(text: &str) -> Document {
         url: None,
         language: Language::En,
         meta: serde_json::Map::new(),
+        origin: None,
     }
 }
 

@@ -193,6 +193,22 @@ fn patterns_folders_and_single_objects_are_read() {
 }
 
 #[test]
+fn the_format_of_a_folder_is_that_of_its_names() {
+    let objects = [("j/a.jsonl.gz", vec![]), ("j/b.json", vec![]), ("m/a.jsonl", vec![])];
+    let others = [("m/b.parquet", vec![]), ("t/read.me", vec![]), ("one.warc.gz", vec![])];
+    let server = Server::start(&[&objects[..], &others].concat(), |_, _| Fault::None);
+    let store = server.source("s3://bucket/", Format::Text).store;
+    let format = |address: &str| Format::of_input(address, &store);
+    assert_eq!(format("s3://bucket/j/").unwrap(), Format::Jsonl);
+    assert_eq!(format("s3://bucket/j").unwrap(), Format::Jsonl);
+    assert_eq!(format("s3://bucket/one.warc.gz").unwrap(), Format::Warc);
+    let several = format("s3://bucket/m/").unwrap_err().to_string();
+    assert!(several.contains("of several formats, such as `a.jsonl` and `b.parquet`"), "{several}");
+    let none = format("s3://bucket/t/").unwrap_err();
+    assert!(none.is_input() && none.to_string().contains("`s3://bucket/t/`"), "{none}");
+}
+
+#[test]
 fn a_large_object_comes_in_ranges_and_parquet_in_pieces() {
     let big = jsonl("a rather long line of text that fills the file", 300_000);
     assert!(big.len() > 16 << 20);

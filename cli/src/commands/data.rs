@@ -3,6 +3,8 @@
 
 mod decontaminate;
 mod dedup;
+mod input;
+mod mask;
 mod results;
 mod table;
 
@@ -16,7 +18,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use neo_data::{
     Language,
     engine::{Event, Observer},
-    filter::{Mode, RuleSet, RuleSource},
+    filter::{Mode, RuleSource},
     pipeline::{self, Account, Recipe, Single, SourceAccount},
     read::{Format, Source},
     tokenizer::Tokenizer,
@@ -24,9 +26,7 @@ use neo_data::{
 };
 
 use crate::{
-    environment,
-    error::Usage,
-    interrupt,
+    environment, interrupt,
     progress::{self, Progress},
     report::cleaning,
 };
@@ -54,6 +54,8 @@ enum Command {
     },
     /// Drop documents that repeat evaluation sets
     Decontaminate(decontaminate::Decontaminate),
+    /// Put placeholders in the place of personal data; every document stays
+    Mask(mask::Mask),
     /// Make a corpus folder of token shards from document files
     Tokenize(Tokenize),
     /// Do everything that a data recipe says, from raw files to a corpus folder
@@ -191,6 +193,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Command::Filter(args) => filter(args),
         Command::Dedup { method } => dedup::run(method),
         Command::Decontaminate(args) => decontaminate::run(args),
+        Command::Mask(args) => mask::run(args),
         Command::Tokenize(args) => tokenize(&args),
         Command::Run(args) => run_recipe(&args),
         Command::Report(args) => report(&args),
@@ -203,7 +206,7 @@ fn filter(args: Filter) -> Result<()> {
     let (rules, mode) = (expand_home(&args.rules), args.mode);
     let source = RuleSource { name: &rules, mode, assets: assets.as_deref() };
     let mut stage = args.stage;
-    stage.language = stage.language.or(RuleSet::read(source)?.language());
+    stage.language = stage.language.or(source.language()?);
     let filter = pipeline::Filter { rules, language: None, mode, assets };
     stage.run("kept", Some(pipeline::Stage::Filter(filter)), None, None)
 }
@@ -241,13 +244,14 @@ impl Stage {
     fn source(&self, split_chars: Option<usize>) -> Result<Source> {
         let input: Vec<String> = self.input.iter().map(|path| expand_home(path)).collect();
         results::refuse_used(&self.out, &input)?;
+        let store = environment::object_store();
         let format = match self.read_as {
             Some(format) => format,
-            None => Format::of_input(&input[0])?,
+            None => Format::of_input(&input[0], &store)?,
         };
         let language = self.language.unwrap_or(Language::Other);
         let mut source = Source::new(&self.source, language, input, format);
-        source.store = environment::object_store();
+        source.store = store;
         (source.text_field, source.id_field) = (self.text_field.clone(), self.id_field.clone());
         (source.url_field, source.split_chars) = (self.url_field.clone(), split_chars);
         Ok(source)
@@ -266,7 +270,7 @@ impl Stage {
 
 fn run_recipe(args: &Run) -> Result<()> {
     let mut recipe = Recipe::read(&args.recipe, &args.overrides)?;
-    override_input(&mut recipe, &args.input)?;
+    input::override_input(&mut recipe, &args.input)?;
     recipe.map_paths(expand_home);
     let store = environment::object_store();
     recipe.source.iter_mut().for_each(|source| source.store = store.clone());
@@ -280,32 +284,6 @@ fn run_recipe(args: &Run) -> Result<()> {
     }
     progress::write_line(&format!("corpus: {}", out.join("corpus").display()));
     print_account(&done.account, args.json)
-}
-
-/// Lays `--input` over the recipe: plain paths over its only source, `NAME=PATH` over the source of that name. The
-/// first path for a source takes the place of the recipe's, further ones are added.
-fn override_input(recipe: &mut Recipe, inputs: &[String]) -> Result<(), Usage> {
-    let names: Vec<String> = recipe.source.iter().map(|source| source.name.clone()).collect();
-    let mut given: Vec<Vec<String>> = vec![Vec::new(); names.len()];
-    for input in inputs {
-        let named = input.split_once('=').and_then(|(name, path)| {
-            names.iter().position(|known| known == name).map(|index| (index, path))
-        });
-        let (index, path) = match named {
-            Some(named) => named,
-            None if names.len() == 1 => (0, input.as_str()),
-            None => {
-                let problem = format!("`--input {input}` does not say which source it is for");
-                let hint = format!("write `NAME={input}` with one of `{}`", names.join("`, `"));
-                return Err(Usage::with_hint(problem, hint));
-            }
-        };
-        given[index].push(path.to_owned());
-    }
-    for (source, given) in recipe.source.iter_mut().zip(given).filter(|(_, g)| !g.is_empty()) {
-        source.input = given;
-    }
-    Ok(())
 }
 
 fn tokenize(args: &Tokenize) -> Result<()> {
@@ -338,9 +316,10 @@ fn stats(args: &Stats) -> Result<()> {
         }
         return Ok(());
     }
-    let format = Format::of_input(&input[0])?;
+    let store = environment::object_store();
+    let format = Format::of_input(&input[0], &store)?;
     let mut source = Source::new("input", Language::Other, input, format);
-    source.store = environment::object_store();
+    source.store = store;
     let counts = table::count(&source)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&counts)?);
@@ -378,6 +357,13 @@ impl Reporter {
     pub(crate) fn show(&self, event: Event<'_>) {
         match event {
             Event::Warning(what) => progress::write_line(&format!("warning: {what}")),
+            Event::Stage { stage, is_reused, input, kept, elapsed } => {
+                let how = if is_reused { "reused" } else { "done" };
+                let seconds = elapsed.as_secs_f64();
+                progress::write_where_no_bars(&format!(
+                    "{stage}: {how}, {input} documents in, {kept} kept, {seconds:.1} s"
+                ));
+            }
             Event::Progress { stage, done_bytes, total_bytes, documents } => {
                 let bar = self.bar(stage, total_bytes);
                 bar.set(done_bytes, &format!("{documents} documents"));

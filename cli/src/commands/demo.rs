@@ -77,8 +77,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let stop = crate::interrupt::stop_flag()?;
     let reporter = Reporter::default();
     let on_event = |event: Event<'_>| reporter.show(event);
-    let cleaned = pipeline::run(&data_recipe, &folders.data(), Observer::new(&on_event, &stop))?;
+    let cleaned = pipeline::run(&data_recipe, &folders.data(), Observer::new(&on_event, &stop));
     drop(reporter);
+    let cleaned = match cleaned {
+        Err(neo_data::Error::Interrupted) => {
+            write_line(&summary::interrupted_before_training(&args.out));
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        cleaned => cleaned?,
+    };
     write_line(&summary::account(&cleaned.account));
 
     stage(3, "pretrain: a fundamental phase, then a decay phase");

@@ -29,16 +29,29 @@ const CSV_NAME: &str = "report.csv";
 /// The folder holds no account, or one that is damaged, or the files cannot be written.
 pub(crate) fn write(dir: &Path) -> Result<[PathBuf; 2]> {
     let Some(account) = read_json::<Account>(&dir.join("account.json"))? else {
-        return Err(Usage::with_hint(
-            format!("`{}` holds no account.json", dir.display()),
-            "give the `--out` folder of `neo data run`, `filter`, `dedup` or `decontaminate`",
-        )
-        .into());
+        return Err(no_account(dir).into());
     };
     let [page, table] = [FILE_NAME, CSV_NAME].map(|name| dir.join(name));
     fs_err::write(&page, Page::of(&account).render()?)?;
     fs_err::write(&table, csv::of(&account))?;
     Ok([page, table])
+}
+
+/// A folder in which nothing was finished, or that is something else.
+fn no_account(dir: &Path) -> Usage {
+    let shown = dir.display();
+    if dir.join("data_recipe.toml").is_file() && dir.join("work").is_dir() {
+        return Usage::with_hint(
+            format!("`{shown}` holds a run that is not finished"),
+            format!(
+                "the same `neo data run` goes on, or `neo data run {shown}/data_recipe.toml --out {shown}`"
+            ),
+        );
+    }
+    Usage::with_hint(
+        format!("`{shown}` holds no account.json"),
+        "give the `--out` folder of `neo data run`, `filter`, `dedup`, `decontaminate` or `mask`",
+    )
 }
 
 /// What the template is given.
@@ -130,7 +143,12 @@ impl SourceRow {
         let if_tokenized = |n: u64| is_tokenized.then(|| short(n as f64));
         Self {
             name: source.name.clone(),
-            language: super::language_name(source.language.name()).to_owned(),
+            language: source
+                .languages()
+                .iter()
+                .map(|language| super::language_name(language.name()))
+                .collect::<Vec<_>>()
+                .join(", "),
             input: input_paths.unwrap_or_default(),
             records: short(input.documents as f64),
             kept: short(kept.documents as f64),
@@ -178,6 +196,7 @@ mod tests {
                           "about": {"E1": "mean length <of> tokens"}},
              "input": {"documents": 4, "bytes": 100}, "kept": {"documents": 3, "bytes": 80},
              "dropped": {"documents": 1, "bytes": 20}, "rules": {"E1": {"documents": 1, "bytes": 20}},
+             "masked": {"ip": 2, "mail": 7},
              "kept_lengths": [0, 0, 2, 1], "dropped_lengths": [0, 1],
              "languages": {"en": {"kept": {"documents": 3, "bytes": 80}, "dropped": {"documents": 1, "bytes": 20}}},
              "kept_samples": [{"rank": 1, "id": "k", "source": "web", "language": "en", "n_chars": 5, "text": "kept \"text\""}],
@@ -203,6 +222,7 @@ mod tests {
             "kept &quot;text&quot;",
             "heuristic filter",
             "20 %",
+            "Masked were: ip 2 times, mail 7 times.",
             "mode = &quot;corrected&quot;",
         ];
         for part in parts {
@@ -216,9 +236,13 @@ mod tests {
     #[test]
     fn the_table_has_every_rule() {
         let (_, table) = page(ACCOUNT).unwrap();
-        assert!(table.starts_with("stage,source,rule,documents,bytes,chars,share\n"), "{table}");
-        assert!(table.contains("filter,web,E1,1,20,0,0.25\n"), "{table}");
-        assert!(table.contains("filter,web,(kept),3,80,0,0.75\n"), "{table}");
+        assert!(
+            table.starts_with("stage,source,rule,documents,bytes,chars,share,keeps,found\n"),
+            "{table}"
+        );
+        assert!(table.contains("filter,web,(masked mail),,,,,,7\n"), "{table}");
+        assert!(table.contains("filter,web,E1,1,20,0,0.25,min 3,\n"), "{table}");
+        assert!(table.contains("filter,web,(kept),3,80,0,0.75,,\n"), "{table}");
     }
 
     #[test]

@@ -182,11 +182,12 @@ fn tokenizers_are_compared_on_texts_only() {
     let start = ["tokenizer", "compare", "trained", "trained/tokenizer.json", "--input"];
     let compare = |more: &[&str]| place.neo(&[&start[..], more].concat());
     compare(&["empty.jsonl"]).check(WRONG_INPUT, &["holds no text to compare on"]);
-    compare(&["zh=nowhere.jsonl"]).check(WRONG_INPUT, &["cannot access `nowhere.jsonl`"]);
-    let outcome = compare(&["en=in.jsonl", "--plot", "plot.svg"]).check(0, &[]);
+    compare(&["zh=nowhere.jsonl"])
+        .check(WRONG_INPUT, &["is `nowhere.jsonl`, which does not exist"]);
+    let outcome = compare(&["en=in.jsonl", "--plot", "plots/plot.svg"]).check(0, &[]);
     let lines: Vec<&str> = outcome.stdout.lines().filter(|line| line.starts_with("en ")).collect();
     assert_eq!(lines.len(), 2, "{}", outcome.stdout);
     assert!(lines[0].contains(" trained ") && lines[1].contains(" trained/tokenizer.json "));
-    let plot = fs_err::read_to_string(place.path("plot.svg")).expect("a plot");
+    let plot = fs_err::read_to_string(place.path("plots/plot.svg")).expect("a plot");
     assert!(plot.contains("paper, en: 3.311"));
 }

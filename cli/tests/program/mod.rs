@@ -17,7 +17,8 @@ pub(crate) struct Outcome {
     code: Option<i32>,
     /// What it printed as its result.
     pub(crate) stdout: String,
-    stderr: String,
+    /// What it told on the way.
+    pub(crate) stderr: String,
 }
 
 impl Workplace {

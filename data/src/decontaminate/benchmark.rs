@@ -96,7 +96,8 @@ impl Table {
 /// The folder cannot be read or holds none.
 pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(Error::io(dir))? {
+    let entries = std::fs::read_dir(dir).map_err(Error::io(dir));
+    for entry in entries.map_err(|error| error.asked_by(|| "`against`".to_owned()))? {
         let path = entry.map_err(Error::io(dir))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if [".jsonl", ".jsonl.gz", ".jsonl.zst"].iter().any(|end| name.ends_with(end)) {

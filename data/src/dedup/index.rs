@@ -22,7 +22,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::Key;
-use crate::{Error, Result, shard::PendingFile};
+use crate::{Error, Result, pending_file::PendingFile};
 
 const MAGIC: &[u8; 8] = b"NEOINDEX";
 const VERSION: u32 = 2;

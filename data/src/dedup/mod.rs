@@ -154,6 +154,7 @@ pub(crate) mod laws {
             url: None,
             language: Language::En,
             meta: serde_json::Map::new(),
+            origin: None,
         }
     }
 

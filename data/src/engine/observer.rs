@@ -1,6 +1,9 @@
 //! Who looks on while the engine works: is told how far it has come, and may ask it to stop.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use crate::{Error, Result};
 
@@ -17,6 +20,19 @@ pub enum Event<'a> {
         total_bytes: u64,
         /// Documents so far.
         documents: u64,
+    },
+    /// A stage of a recipe is through.
+    Stage {
+        /// The stage: `0-read`, `1-filter`.
+        stage: &'a str,
+        /// Whether everything was there already from an earlier run.
+        is_reused: bool,
+        /// Documents that came in; of reading, records.
+        input: u64,
+        /// Documents that went on.
+        kept: u64,
+        /// How long it took.
+        elapsed: Duration,
     },
     /// Something that a user should know and that is no error.
     Warning(&'a str),

@@ -9,6 +9,8 @@ use crate::{Error, Result, write::write_file};
 
 const MANIFEST: &str = "MANIFEST.json";
 const VERSION: u32 = 1;
+/// Ending of the note that a file was removed on purpose.
+const SPENT: &str = "spent";
 
 /// Output of one piece of work: files with their checksums, and what is to be known of them.
 #[derive(Clone, Debug)]
@@ -70,6 +72,16 @@ impl<T> Unit<T> {
         self.files.iter().find(|file| file.name == name).map_or(0, |file| file.bytes)
     }
 
+    /// Whether a file of it was removed because nobody needed it any more.
+    pub fn is_spent(&self, name: &str) -> bool {
+        !self.path(name).exists()
+    }
+
+    /// Whether any file of it was.
+    pub(super) fn has_spent(&self) -> bool {
+        self.files.iter().any(|file| self.is_spent(&file.name))
+    }
+
     /// Identity of all its files.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of_all(self.files.iter().map(|file| &file.sha256))
@@ -87,8 +99,11 @@ pub(super) fn find<T: DeserializeOwned>(dir: &Path, key: &Fingerprint) -> Found<
     let Ok(manifest) = serde_json::from_slice::<Manifest<T>>(&bytes) else { return Found::Damaged };
     let is_this = manifest.version == VERSION && manifest.key == *key;
     let is_whole = |file: &UnitFile| {
-        let found = describe(dir, &file.name);
-        found.is_ok_and(|found| found == *file)
+        let path = dir.join(&file.name);
+        match path.exists() {
+            true => describe(dir, &file.name).is_ok_and(|found| found == *file),
+            false => note_of(&path).exists(),
+        }
     };
     match is_this && manifest.files.iter().all(is_whole) {
         true => Found::Whole(Unit {
@@ -98,6 +113,27 @@ pub(super) fn find<T: DeserializeOwned>(dir: &Path, key: &Fingerprint) -> Found<
         }),
         false => Found::Damaged,
     }
+}
+
+/// Removes a file of a committed unit. The unit stays whole, for its manifest still says what the file held.
+///
+/// # Errors
+/// The file system refuses.
+pub(crate) fn spend(path: &Path) -> Result<()> {
+    // The note first: a file that is gone without one is damage.
+    write_file(&note_of(path), b"")?;
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The note that stays for a file.
+fn note_of(path: &Path) -> PathBuf {
+    let mut note = path.as_os_str().to_owned();
+    note.push(".");
+    note.push(SPENT);
+    PathBuf::from(note)
 }
 
 /// Makes the files of a folder a unit: from now on it counts.

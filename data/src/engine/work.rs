@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -35,6 +35,8 @@ pub struct Work<'a> {
     observer: Observer<'a>,
     used: Mutex<BTreeSet<PathBuf>>,
     n_made: AtomicU64,
+    /// Whether units of which files were spent count no longer.
+    wants_all: AtomicBool,
     _lock: File,
 }
 
@@ -49,8 +51,8 @@ impl<'a> Work<'a> {
             claim(root)?;
         }
         let lock = lock(root)?;
-        let (used, n_made) = Default::default();
-        let work = Self { root: root.to_owned(), observer, used, n_made, _lock: lock };
+        let (used, n_made, wants_all) = Default::default();
+        let work = Self { root: root.to_owned(), observer, used, n_made, wants_all, _lock: lock };
         empty(&work.spill())?;
         Ok(work)
     }
@@ -70,6 +72,11 @@ impl<'a> Work<'a> {
         self.n_made.load(Relaxed)
     }
 
+    /// From now on units count only with all their files: what was spent is needed after all.
+    pub(crate) fn want_all(&self) {
+        self.wants_all.store(true, Relaxed);
+    }
+
     /// Where what is no unit may be noted.
     pub(super) fn root(&self) -> &Path {
         &self.root
@@ -84,6 +91,7 @@ impl<'a> Work<'a> {
     ) -> Option<Unit<T>> {
         let dir = self.dir(stage, name, key);
         match unit::find(&dir, key) {
+            Found::Whole(unit) if self.wants_all.load(Relaxed) && unit.has_spent() => None,
             Found::Whole(unit) => {
                 self.use_dir(&dir);
                 Some(unit)
@@ -247,6 +255,20 @@ mod tests {
         let work = open(dir.path());
         make(&work, "k", "content");
         assert!(work.n_made() == 1 && !unit.path("stray").exists());
+    }
+
+    #[test]
+    fn a_unit_without_a_spent_file_is_whole_until_all_are_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let unit = make(&open(dir.path()), "k", "content");
+        let sum = unit.checksum("a");
+        unit::spend(&unit.path("a")).unwrap();
+        let work = open(dir.path());
+        let found = make(&work, "k", "content");
+        assert!(work.n_made() == 0 && found.is_spent("a") && found.checksum("a") == sum);
+        work.want_all();
+        let again = make(&work, "k", "content");
+        assert!(work.n_made() == 1 && !again.is_spent("a"));
     }
 
     #[test]

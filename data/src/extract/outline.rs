@@ -3,6 +3,9 @@
 //! `html5gum` does the tokenizing as browsers do; the stack of open elements here ends what HTML lets authors leave
 //! open. It is no tree: an end tag closes down to the nearest element of its kind, which costs what was opened.
 
+mod line;
+mod start_tag;
+
 use std::{borrow::Cow, convert::Infallible};
 
 use html5gum::{
@@ -10,10 +13,11 @@ use html5gum::{
     emitters::callback::{CallbackEmitter, CallbackEvent},
 };
 
-use super::{
-    furniture,
-    tag::{N_TAGS, Tag},
+use self::{
+    line::{Line, Space, is_blank},
+    start_tag::StartTag,
 };
+use super::tag::{N_TAGS, Tag};
 
 /// Open elements that the end tag of an inline element is sought in.
 const INLINE_REACH: usize = 64;
@@ -111,30 +115,6 @@ struct Open {
     outside: Place,
 }
 
-/// A start tag being read.
-#[derive(Debug, Default)]
-struct StartTag {
-    tag: Option<Tag>,
-    attribute: Attribute,
-    hides: bool,
-    furniture: bool,
-    named_furniture: bool,
-    content: bool,
-    first_number: Option<u32>,
-}
-
-/// The attributes that matter.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Attribute {
-    #[default]
-    Other,
-    Name,
-    Role,
-    Style,
-    AriaHidden,
-    Start,
-}
-
 #[derive(Debug, Default)]
 struct Builder {
     outline: Outline,
@@ -158,33 +138,11 @@ struct Row {
     line_broken: bool,
 }
 
-/// The block that is being read.
-#[derive(Debug, Default)]
-struct Line {
-    kind: Kind,
-    mark: String,
-    text: String,
-    space: Space,
-    n_chars: usize,
-    n_link_chars: usize,
-    weight: usize,
-    place: Option<Place>,
-}
-
-/// White space that has gone by.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Space {
-    #[default]
-    None,
-    Blank,
-    LineEnd,
-}
-
 impl Builder {
     fn handle(&mut self, event: CallbackEvent<'_>) {
         match event {
             CallbackEvent::OpenStartTag { name } => {
-                self.start = StartTag { tag: Some(Tag::of(name)), ..StartTag::default() };
+                self.start = StartTag::of(Tag::of(name));
             }
             CallbackEvent::AttributeName { name } => self.start.attribute_name(name),
             CallbackEvent::AttributeValue { value } => {
@@ -476,94 +434,4 @@ impl Builder {
 /// Whether an end tag belongs to the table it stands in.
 fn closes_in_table(tag: Tag) -> bool {
     matches!(tag, Tag::Row | Tag::Cell | Tag::Item | Tag::Paragraph | Tag::Block | Tag::Heading)
-}
-
-impl StartTag {
-    fn attribute_name(&mut self, name: &[u8]) {
-        self.attribute = match name {
-            b"class" | b"id" => Attribute::Name,
-            b"role" => Attribute::Role,
-            b"style" => Attribute::Style,
-            b"aria-hidden" => Attribute::AriaHidden,
-            b"start" => Attribute::Start,
-            _ => Attribute::Other,
-        };
-        self.hides |= name == b"hidden";
-    }
-
-    fn attribute_value(&mut self, value: &str) {
-        match self.attribute {
-            Attribute::Name => self.named_furniture |= furniture::is_named_so(value),
-            Attribute::Role => {
-                self.furniture |= furniture::is_role(value);
-                self.content |= value == "main" || value == "article";
-            }
-            Attribute::Style => self.hides |= furniture::is_hiding(value),
-            Attribute::AriaHidden => self.hides |= value == "true",
-            Attribute::Start => self.first_number = value.trim().parse().ok(),
-            Attribute::Other => {}
-        }
-    }
-}
-
-impl Line {
-    /// Adds running text, in which any white space is one space.
-    fn push(&mut self, text: &str, is_link: bool) {
-        for c in text.chars() {
-            match c {
-                '\n' | '\r' => self.space = Space::LineEnd,
-                ' ' | '\t' | '\u{c}' | '\u{a0}' | '\u{3000}' => self.space = self.space.or_blank(),
-                '\u{200b}' | '\u{feff}' | '\u{ad}' | '\0' => {}
-                _ => self.push_char(c, is_link),
-            }
-        }
-    }
-
-    fn push_char(&mut self, c: char, is_link: bool) {
-        if self.space != Space::None {
-            let last = self.text.chars().next_back();
-            let joins = self.space == Space::LineEnd && is_wide(c) && last.is_some_and(is_wide);
-            if last.is_some_and(|last| last != ' ') && !joins {
-                self.text.push(' ');
-            }
-            self.space = Space::None;
-        }
-        self.text.push(c);
-        self.count(c, is_link);
-    }
-
-    fn push_preformatted(&mut self, text: &str, is_link: bool) {
-        for c in text.chars().filter(|c| !matches!(c, '\r' | '\0')) {
-            self.text.push(c);
-            if !c.is_whitespace() {
-                self.count(c, is_link);
-            }
-        }
-    }
-
-    fn count(&mut self, c: char, is_link: bool) {
-        self.n_chars += 1;
-        self.n_link_chars += usize::from(is_link);
-        self.weight += 1 + usize::from(is_wide(c));
-    }
-}
-
-impl Space {
-    fn or_blank(self) -> Self {
-        match self {
-            Self::None => Self::Blank,
-            space => space,
-        }
-    }
-}
-
-/// Whether a short text shows nothing: joiners and marks of direction alone.
-fn is_blank(text: &str) -> bool {
-    text.len() < 16
-        && text.chars().all(|c| c.is_whitespace() || ('\u{200b}'..='\u{200f}').contains(&c))
-}
-
-/// Characters of scripts that put no spaces between words.
-fn is_wide(c: char) -> bool {
-    matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ff60}' | '\u{20000}'..='\u{3ffff}')
 }

@@ -10,7 +10,10 @@ mod length;
 mod repetition;
 mod statistics;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Deserialize;
 
@@ -59,6 +62,30 @@ impl Basic {
         };
         let rules = by_language.into_iter().map(|(language, rules)| (language, in_order(rules)));
         Ok(Self { rules: rules.collect() })
+    }
+
+    /// Which rules are passed over for documents whose language nobody states.
+    pub(super) fn caveat(&self, language: Language) -> Option<String> {
+        if language != Language::Other {
+            return None;
+        }
+        let names = |language: &Language| {
+            let rules = self.rules.get(language).into_iter().flatten();
+            rules.map(|(measure, _)| measure.name).collect::<BTreeSet<&str>>()
+        };
+        let judged = names(&language);
+        let elsewhere: BTreeSet<&str> =
+            [Language::En, Language::Zh].iter().flat_map(names).collect();
+        let skipped: Vec<&str> = elsewhere.difference(&judged).copied().collect();
+        if skipped.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "documents state no language and are judged by {} rules for `{language}`; `{}` are skipped: they are for \
+             text that is known to be English or Chinese, which `language` of the source (`--language`) says",
+            judged.len(),
+            skipped.join("`, `")
+        ))
     }
 
     fn rules_of(&self, document: &Document) -> &[(&'static Measure, Limits)] {
@@ -139,6 +166,7 @@ mod tests {
             url: None,
             language,
             meta: serde_json::Map::new(),
+            origin: None,
         }
     }
 

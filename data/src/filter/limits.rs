@@ -59,6 +59,18 @@ impl Limit {
     }
 }
 
+impl Limit {
+    /// How a value that crosses it stands to the number: `value < 0.3`.
+    pub fn relation(self) -> &'static str {
+        match self {
+            Self::Min(_) => "<",
+            Self::Above(_) => "<=",
+            Self::Max(_) => ">",
+            Self::Below(_) => ">=",
+        }
+    }
+}
+
 impl std::fmt::Display for Limit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let direction = match self {

@@ -11,7 +11,11 @@ pub mod matrix_en;
 pub mod matrix_zh;
 pub mod redpajama;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +73,47 @@ pub struct RuleSource<'a> {
     pub mode: Option<Mode>,
     /// Folder of word lists and models that rules look things up in.
     pub assets: Option<&'a Path>,
+}
+
+impl RuleSource<'_> {
+    /// The language that the rules are made for, when they are made for one. Assets are not looked at.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no rule file.
+    pub fn language(&self) -> Result<Option<Language>> {
+        if self.name == "none" {
+            return Ok(None);
+        }
+        let (text, path) = self.text()?;
+        let (kind, _) = toml_file::parse::<Kind>(&path, &text, &[])?;
+        Ok(match kind.measures {
+            Measures::MatrixEn => Some(Language::En),
+            Measures::MatrixZh => Some(Language::Zh),
+            Measures::Basic | Measures::RedPajama => None,
+        })
+    }
+
+    /// The rule file, with the path by which messages name it.
+    fn text(&self) -> Result<(Cow<'static, str>, PathBuf)> {
+        let own = match (self.name, self.mode) {
+            ("basic", _) => basic::RULES,
+            ("matrix-en", Some(Mode::Faithful)) => matrix_en::FAITHFUL,
+            ("matrix-en", _) => matrix_en::CORRECTED,
+            ("matrix-zh", Some(Mode::Faithful)) => matrix_zh::FAITHFUL,
+            ("matrix-zh", _) => matrix_zh::CORRECTED,
+            ("redpajama-v2", _) => redpajama::RULES,
+            (path, _) => {
+                let path = Path::new(path);
+                if path.extension().is_none() && !path.exists() {
+                    return Err(unknown(self.name));
+                }
+                let text = std::fs::read_to_string(path).map_err(Error::io(path));
+                let text = text.map_err(|error| error.asked_by(|| "`rules`".to_owned()))?;
+                return Ok((text.into(), path.to_owned()));
+            }
+        };
+        Ok((own.into(), format!("{}.toml", self.name).into()))
+    }
 }
 
 /// Rules that judge documents.
@@ -139,24 +184,11 @@ impl RuleSet {
     /// # Errors
     /// The file cannot be read or is no rule file, or an asset that a rule looks things up in is missing.
     pub fn read(source: RuleSource<'_>) -> Result<Self> {
-        let own = match (source.name, source.mode) {
-            ("none", _) => return Ok(Self::none()),
-            ("basic", _) => basic::RULES,
-            ("matrix-en", Some(Mode::Faithful)) => matrix_en::FAITHFUL,
-            ("matrix-en", _) => matrix_en::CORRECTED,
-            ("matrix-zh", Some(Mode::Faithful)) => matrix_zh::FAITHFUL,
-            ("matrix-zh", _) => matrix_zh::CORRECTED,
-            ("redpajama-v2", _) => redpajama::RULES,
-            (path, _) => {
-                let path = Path::new(path);
-                if path.extension().is_none() && !path.exists() {
-                    return Err(unknown(source.name));
-                }
-                let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-                return Self::parse(&text, path, source);
-            }
-        };
-        Self::parse(own, Path::new(&format!("{}.toml", source.name)), source)
+        if source.name == "none" {
+            return Ok(Self::none());
+        }
+        let (text, path) = source.text()?;
+        Self::parse(&text, &path, source)
     }
 
     fn parse(text: &str, path: &Path, source: RuleSource<'_>) -> Result<Self> {
@@ -200,12 +232,11 @@ impl RuleSet {
         }
     }
 
-    /// The language that the rules are made for, when they are made for one.
-    pub fn language(&self) -> Option<Language> {
+    /// What a user should know of how documents of a language are judged.
+    pub fn caveat(&self, language: Language) -> Option<String> {
         match &self.rules {
-            Rules::MatrixEn(_) => Some(Language::En),
-            Rules::MatrixZh(_) => Some(Language::Zh),
-            Rules::None | Rules::Basic(_) | Rules::RedPajama(_) => None,
+            Rules::Basic(rules) => rules.caveat(language),
+            Rules::None | Rules::MatrixEn(_) | Rules::MatrixZh(_) | Rules::RedPajama(_) => None,
         }
     }
 

@@ -338,6 +338,7 @@ mod tests {
             url: None,
             language: Language::En,
             meta,
+            origin: None,
         })
     }
 
@@ -449,6 +450,7 @@ mod tests {
             url: None,
             language: Language::En,
             meta: Map::new(),
+            origin: None,
         };
         // Tokens: the, cannotbe, it, 's.
         let dropped =

@@ -71,6 +71,13 @@ pub struct SourceAccount {
 }
 
 impl SourceAccount {
+    /// The languages of its documents: as they say, else as the source does.
+    pub fn languages(&self) -> Vec<Language> {
+        let found: Vec<Language> =
+            self.stages.last().map(StageAccount::languages).into_iter().flatten().collect();
+        if found.is_empty() { vec![self.language] } else { found }
+    }
+
     /// What the last stage kept.
     pub fn kept(&self) -> Tally {
         self.stages.last().map(|stage| stage.kept).unwrap_or_default()

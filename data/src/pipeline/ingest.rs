@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Changes whenever readers make other documents of the same files.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// Folder of the stage in accounts and on disk.
-const LABEL: &str = "0-read";
+pub(super) const LABEL: &str = "0-read";
 
 /// What is noted with an ingested shard.
 #[derive(Clone, Debug, Serialize, Deserialize)]

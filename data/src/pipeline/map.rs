@@ -12,6 +12,9 @@ use crate::{
     engine::{Fingerprint, Meter, for_each},
 };
 
+/// Changes whenever the files of a shard get another form.
+const VERSION: &str = "2";
+
 /// A stage at its place in a recipe.
 pub(super) struct Step<'a> {
     /// Its number and name, by which its units are found.
@@ -57,7 +60,7 @@ pub(super) fn map<J: FnMut(&[Document]) -> Result<Vec<Fate>>>(
     let meter = place.work.observer().meter(step.label, flow.file_bytes());
     let units = for_each(&flow.shards, |index, shard| {
         let form = place.format.extension();
-        let key = Fingerprint::of(&["shard", form, key(index, shard).as_str()]);
+        let key = Fingerprint::of(&["shard", VERSION, form, key(index, shard).as_str()]);
         let unit = place.work.unit(step.label, &shard.name, &key, |dir| {
             let pass = Pass {
                 dir,
@@ -71,6 +74,9 @@ pub(super) fn map<J: FnMut(&[Document]) -> Result<Vec<Fate>>>(
         Ok(unit)
     })?;
     let before = std::mem::take(&mut flow.shards);
+    if !place.keeps_intermediates {
+        before.iter().try_for_each(Shard::spend)?;
+    }
     for (shard, unit) in before.iter().zip(&units) {
         let record = unit.record();
         flow.shards.push(Shard::of(unit, shard.source, &shard.name, place.format, record));
@@ -86,7 +92,7 @@ fn write_shard(
     meter: &Meter<'_>,
     judge: impl FnMut(&[Document]) -> Result<Vec<Fate>>,
 ) -> Result<ShardRecord> {
-    let passed = pass.run(&shard.input, meter, judge)?;
+    let passed = pass.run(shard.input()?, meter, judge)?;
     let kept = passed.stage.kept;
     Ok(ShardRecord { documents: kept.documents, bytes: kept.bytes, account: passed.stage })
 }

@@ -16,6 +16,7 @@ use crate::{
     Document, Result,
     engine::Meter,
     filter::Limit,
+    personal::Masked,
     read::{BadRecord, Record, Source, split::split},
     write::{Dropped, FileFormat, Value, Writer},
 };
@@ -88,6 +89,7 @@ pub(super) fn row_of_bad(bad: &BadRecord) -> Dropped {
         stage: "read".to_owned(),
         rule: bad.reason.name().to_owned(),
         value: Value::Text(bad.detail.clone()),
+        relation: None,
         threshold: None,
         sample: String::new(),
     }
@@ -100,6 +102,7 @@ fn row(document: &Document, stage: &str, reason: &Reason<'_>) -> Dropped {
         stage: stage.to_owned(),
         rule: reason.rule.to_owned(),
         value: reason.value.clone(),
+        relation: reason.limit.map(|limit| limit.relation().to_owned()),
         threshold: reason.limit.map(Limit::value),
         sample: document.text.chars().take(SAMPLE_CHARS).collect(),
     }
@@ -157,6 +160,11 @@ impl<'a> Output<'a> {
             Fate::Keep => self.stage.keep(&document, before),
             Fate::Rewrite(text) => {
                 document.text = text;
+                self.stage.rewrite(&document, before, Tally::of(&document));
+            }
+            Fate::Mask(Masked { text, counts }) => {
+                document.text = text;
+                self.stage.mask(&counts);
                 self.stage.rewrite(&document, before, Tally::of(&document));
             }
             Fate::Cut { text, rule, value } => {

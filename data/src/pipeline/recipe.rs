@@ -44,6 +44,15 @@ pub struct EngineSettings {
     /// Memory for comparing documents with each other; more spills to disk. Reading, judging and writing take some
     /// 100 MB beside it, and documents 8 bytes each.
     pub memory_bytes: u64,
+    /// Whether the documents after every stage stay on disk, so that a change of a stage is felt from there on. If
+    /// not, those of a stage go once the next has done them all: the disk holds two stages at most, and after a
+    /// change all is done again from the raw files.
+    #[serde(default = "keep")]
+    pub keep_intermediates: bool,
+}
+
+fn keep() -> bool {
+    true
 }
 
 /// Less memory than this and sorts cannot even merge what they spilled.
@@ -206,7 +215,25 @@ format = "jsonl"
             &RECIPE.replace("\"minhash\"", "\"minhsh\""),
             "nearest known value is `minhash`",
         );
-        check_error(&RECIPE.replace("scheme", "shceme"), "unknown key `stage.1.shceme`");
+        check_error(&RECIPE.replace("scheme", "shceme"), "line 12: unknown key `stage.1.shceme`");
+        let wrong_type = RECIPE.replace("\"corrected\"", "3");
+        check_error(&wrong_type, "line 14: `stage.1.mode` is the whole number `3`, expected");
+        let wrong_type = RECIPE.replace("rules = \"basic\"", "rules = [1]");
+        check_error(&wrong_type, "line 8: `stage.0.rules` is a list, expected a string");
+        let same_value = RECIPE.replace("scheme = \"fast\"", "scheme = \"minhash\"");
+        check_error(&same_value, "line 12: `stage.1.scheme` is `minhash`, known: `original`");
+        check_error(
+            &RECIPE.replace("scheme = \"fast\"\n", ""),
+            "line 9: missing key `stage.1.scheme`",
+        );
+        check_error(
+            &RECIPE.replace("kind = \"dedup\"\n", ""),
+            "line 9: missing key `stage.1.kind`",
+        );
+        check_error(
+            &RECIPE.replace("language = \"en\"\n", ""),
+            "line 19: missing key `source.0.language`",
+        );
         check_error(&RECIPE.replace("100000000", "1000"), "`engine.memory_bytes` is 1000");
         check_error(&RECIPE.replace("path = \"t.model\"", ""), "needs either `path` or `train`");
         check_error(

@@ -1,13 +1,13 @@
 //! What goes from stage to stage: shards of documents, and what was counted on the way.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Limits, Shuffled, SourceAccount, StageAccount};
 use crate::{
-    Language,
-    engine::{Fingerprint, Publication, Unit, Work},
+    Error, Language, Result,
+    engine::{Fingerprint, Publication, Unit, Work, spend},
     read::{Format, Source},
     write::FileFormat,
 };
@@ -20,6 +20,8 @@ pub(super) struct Place<'a> {
     pub(super) shard_bytes: u64,
     /// Memory for comparing documents.
     pub(super) memory_bytes: usize,
+    /// Whether documents that were worked on stay.
+    pub(super) keeps_intermediates: bool,
     /// Form of the document files.
     pub(super) format: FileFormat,
 }
@@ -31,8 +33,10 @@ pub(super) struct Shard {
     pub(super) source: usize,
     /// Its name: that of the source and its number there.
     pub(super) name: String,
-    /// How it is read.
-    pub(super) input: Source,
+    /// How it is read, where it is still there.
+    input: Source,
+    /// The engine's file that it is, if it is one.
+    file: Option<PathBuf>,
     /// What is in its file.
     pub(super) content: Fingerprint,
     /// Number of documents.
@@ -75,10 +79,12 @@ impl Shard {
         record: &ShardRecord,
     ) -> Self {
         let file = format!("kept.{}", format.extension());
+        let path = unit.path(&file);
         Self {
             source,
             name: name.to_owned(),
-            input: document_file(&unit.path(&file)),
+            input: document_file(&path),
+            file: Some(path),
             content: unit.checksum(&file),
             documents: record.documents,
             bytes: record.bytes,
@@ -89,6 +95,42 @@ impl Shard {
                 format!("documents/{name}.{}", format.extension()),
             )),
         }
+    }
+}
+
+impl Shard {
+    /// A source of raw files as one shard.
+    pub(super) fn whole(input: Source, content: Fingerprint, file_bytes: u64) -> Self {
+        Self {
+            source: 0,
+            name: input.name.clone(),
+            input,
+            file: None,
+            content,
+            documents: 0,
+            bytes: 0,
+            file_bytes,
+            publication: None,
+        }
+    }
+
+    /// The documents, to be read.
+    ///
+    /// # Errors
+    /// They were removed, since the stage that needed them was done.
+    pub(super) fn input(&self) -> Result<&Source> {
+        match &self.file {
+            Some(path) if !path.exists() => Err(Error::Spent { path: path.clone() }),
+            _ => Ok(&self.input),
+        }
+    }
+
+    /// Removes the documents, which no stage needs any more; what was noted of them stays.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(super) fn spend(&self) -> Result<()> {
+        self.file.as_deref().map_or(Ok(()), spend)
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::{
-    Fate, Kind, SourceAccount,
+    Fate, Kind, SourceAccount, StageAccount,
     batches::Batches,
     deduplicate::Comparison,
     map::Step,
@@ -55,9 +55,13 @@ pub fn run_single(
     };
     match &stage.work {
         Kind::Judge(judge) => {
-            single.pass(stage.name, stage.settings.clone(), source, observer, |batch| {
+            let settings = stage.settings.clone();
+            let account = single.pass(stage.name, settings, source, observer, |batch| {
                 Ok(batch.par_iter().map(|document| judge.judge(document)).collect())
-            })
+            })?;
+            let languages = account.stages.last().into_iter().flat_map(StageAccount::languages);
+            languages.filter_map(|l| judge.caveat(l)).for_each(|caveat| observer.warn(&caveat));
+            Ok(account)
         }
         Kind::Compare(method) => {
             let shards = [whole(source, observer)?];
@@ -66,6 +70,7 @@ pub fn run_single(
                 work: &work,
                 shard_bytes: u64::MAX,
                 memory_bytes: single.memory_bytes,
+                keeps_intermediates: true,
                 format: single.format,
             };
             let (label, settings) = (stage.name, &stage.settings);
@@ -122,6 +127,7 @@ fn whole(source: &Source, observer: Observer<'_>) -> Result<Shard> {
         documents += batch.len() as u64;
         bytes += batch.iter().map(|document| document.text.len() as u64).sum::<u64>();
     }
-    let (name, input, content) = (source.name.clone(), source.clone(), fingerprint(source)?);
-    Ok(Shard { source: 0, name, input, content, documents, bytes, file_bytes, publication: None })
+    let mut shard = Shard::whole(source.clone(), fingerprint(source)?, file_bytes);
+    (shard.documents, shard.bytes) = (documents, bytes);
+    Ok(shard)
 }

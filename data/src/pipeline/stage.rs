@@ -14,8 +14,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{dedup::Dedup, filter::Filter};
 use crate::{
-    Document, Result, decontaminate::Settings, dedup::Method, engine::Fingerprint, filter::Limit,
-    personal::Kinds, write::Value,
+    Document, Language, Result,
+    decontaminate::Settings,
+    dedup::Method,
+    engine::Fingerprint,
+    filter::Limit,
+    personal::{Kinds, Masked},
+    write::Value,
 };
 
 /// One `[[stage]]` of a recipe.
@@ -56,6 +61,11 @@ pub enum Kind {
 pub trait Judge: Sync {
     /// What becomes of a document.
     fn judge(&self, document: &Document) -> Fate;
+
+    /// What a user should know of how documents of a language are judged.
+    fn caveat(&self, _language: Language) -> Option<String> {
+        None
+    }
 }
 
 /// What becomes of a document.
@@ -65,6 +75,8 @@ pub enum Fate {
     Keep,
     /// It stays with another text.
     Rewrite(String),
+    /// It stays with placeholders for personal data, which are counted.
+    Mask(Masked),
     /// It stays without some of its parts, which count as dropped.
     Cut {
         /// What is left.

@@ -33,6 +33,10 @@ fn basic() -> Stage {
     Stage::Filter(Filter { rules: "basic".to_owned(), language: None, mode: None, assets: None })
 }
 
+fn engine(shard_bytes: u64, memory_bytes: u64) -> EngineSettings {
+    EngineSettings { shard_bytes, memory_bytes, keep_intermediates: true }
+}
+
 /// A recipe over a generated corpus in `dir`.
 fn recipe(dir: &Path) -> Recipe {
     let settings = SampleSettings { seed: 5, documents: 400, junk_share: 0.3 };
@@ -43,7 +47,7 @@ fn recipe(dir: &Path) -> Recipe {
     };
     Recipe {
         name: "sample".to_owned(),
-        engine: EngineSettings { shard_bytes: SHARD_BYTES, memory_bytes: MEMORY_BYTES },
+        engine: engine(SHARD_BYTES, MEMORY_BYTES),
         stage: vec![basic(), Stage::Dedup(Dedup::Words {})],
         tokenizer: TokenizerSource { path: None, train: Some(TrainerSettings::neo(900)) },
         output: Output { format: FileFormat::Parquet },
@@ -213,7 +217,7 @@ fn neither_threads_nor_shards_nor_memory_change_the_result() {
     };
     let expected = with("a", 1, recipe.engine);
     assert_eq!(with("b", 3, recipe.engine), expected);
-    let engine = EngineSettings { shard_bytes: u64::MAX, memory_bytes: 2 * MEMORY_BYTES };
+    let engine = engine(u64::MAX, 2 * MEMORY_BYTES);
     assert_eq!(with("c", 2, engine), expected);
 }
 
@@ -376,7 +380,7 @@ fn clean_in_shards(
     let input = vec![raw.to_string_lossy().into_owned()];
     let recipe = Recipe {
         name: "shards".to_owned(),
-        engine: EngineSettings { shard_bytes, memory_bytes: MEMORY_BYTES },
+        engine: engine(shard_bytes, MEMORY_BYTES),
         source: vec![Source::new("s", Language::En, input, Format::Jsonl)],
         stage: stages.iter().cloned().map(Stage::Dedup).collect(),
         tokenizer: tokenizer(dir.path()),
@@ -467,4 +471,54 @@ fn the_recipes_of_the_repository_are_recipes() {
         n_recipes += 1;
     }
     assert!(n_recipes >= 4);
+}
+
+/// Files of kept documents in the work folder, by stage.
+fn intermediates(out: &Path) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for stage in fs::read_dir(out.join("work")).unwrap().map(|entry| entry.unwrap().path()) {
+        let Ok(units) = fs::read_dir(&stage) else { continue };
+        let n = units.filter(|unit| unit.as_ref().unwrap().path().join("kept.parquet").exists());
+        found.insert(stage.file_name().unwrap().to_string_lossy().into_owned(), n.count());
+    }
+    found.retain(|_, n| *n > 0);
+    found
+}
+
+#[test]
+fn without_intermediates_results_are_the_same_and_nothing_is_done_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = Recipe { tokenizer: tokenizer(dir.path()), ..recipe(&dir.path().join("raw")) };
+    let engine = EngineSettings { keep_intermediates: false, ..whole.engine };
+    let lean = Recipe { engine, ..whole.clone() };
+    let [kept, out] = ["kept", "lean"].map(|name| dir.path().join(name));
+    run_quietly(&whole, &kept).unwrap();
+    run_quietly(&lean, &out).unwrap();
+    let same = |recipe: &Recipe| {
+        let fresh = tempfile::tempdir().unwrap();
+        run_quietly(recipe, fresh.path()).unwrap();
+        let recipe_file = Path::new("data_recipe.toml");
+        let of = |out: &Path| {
+            let mut results = results(out);
+            results.remove(recipe_file);
+            results
+        };
+        assert!(of(&out) == of(fresh.path()));
+    };
+    same(&whole);
+    assert_eq!(intermediates(&kept).len(), 3);
+    assert_eq!(intermediates(&out).keys().collect::<Vec<_>>(), ["2-words"]);
+    assert_eq!(n_made(&lean, &out), 0);
+    // A stage whose documents are gone: changed, taken away, added.
+    let stages = |stage: Vec<Stage>| Recipe { stage, ..lean.clone() };
+    for changed in [
+        stages(vec![basic(), Stage::Dedup(Dedup::Exact {})]),
+        stages(vec![basic()]),
+        stages(vec![basic(), Stage::Dedup(Dedup::Words {}), Stage::Dedup(Dedup::Exact {})]),
+    ] {
+        run_quietly(&changed, &out).unwrap();
+        same(&Recipe { engine: whole.engine, ..changed.clone() });
+        assert_eq!(intermediates(&out).len(), 1);
+        assert_eq!(n_made(&changed, &out), 0);
+    }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Error, Result,
     corpus::{CorpusManifest, CorpusWriter, Vocabulary},
-    engine::{Fingerprint, Meter, Observer, Unit, for_each},
+    engine::{Fingerprint, Meter, Observer, Unit, for_each, spend},
     read::{Reader, Source},
     tokenizer::{Tokenizer, TrainerSettings},
 };
@@ -40,7 +40,8 @@ pub(super) fn train(
     let content = Fingerprint::of_all(flow.shards.iter().map(|shard| &shard.content));
     let key = Fingerprint::of(&["tokenizer", VERSION, &text, content.as_str()]);
     let unit = place.work.unit("tokenizer", "trained", &key, |dir| {
-        let inputs: Vec<Source> = flow.shards.iter().map(|shard| shard.input.clone()).collect();
+        let inputs = flow.shards.iter().map(|shard| shard.input().cloned());
+        let inputs = inputs.collect::<Result<Vec<Source>>>()?;
         train_on(&inputs, settings, &place.work.observer().meter(STAGE, flow.file_bytes()))?
             .save(dir)
     })?;
@@ -66,11 +67,15 @@ pub(super) fn corpus(
         let key = Fingerprint::of(&["tokens", VERSION, of_tokenizer, content]);
         place.work.unit("tokens", &shard.name, &key, |dir| {
             let mut writer = PieceWriter::create(&dir.join(TOKENS))?;
-            encode_all(&shard.input, &meter, tokenizer, |piece| writer.push(&piece))?;
+            encode_all(shard.input()?, &meter, tokenizer, |piece| writer.push(&piece))?;
             writer.finish()
         })
     })?;
-    join(place, tokenizer, &identity, &pieces)
+    let corpus = join(place, tokenizer, &identity, &pieces)?;
+    if !place.keeps_intermediates {
+        pieces.iter().try_for_each(|piece| spend(&piece.path(TOKENS)))?;
+    }
+    Ok(corpus)
 }
 
 /// Shards of tokens to one corpus.
@@ -86,6 +91,9 @@ fn join(
     place.work.unit("corpus", "all", &key, |dir| {
         let mut writer = corpus_writer(dir, tokenizer)?;
         for piece in pieces {
+            if piece.is_spent(TOKENS) {
+                return Err(Error::Spent { path: piece.path(TOKENS) });
+            }
             let mut reader = PieceReader::open(&piece.path(TOKENS))?;
             while let Some(piece) = reader.next()? {
                 push(&mut writer, &piece)?;

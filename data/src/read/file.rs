@@ -47,6 +47,13 @@ impl InputFile {
         })
     }
 
+    /// Its name with the ending of its packing, as origins state it.
+    pub(super) fn stored_name(&self) -> String {
+        let path = self.path.to_string_lossy();
+        let packing = &path[without_compression(&path).len()..];
+        format!("{}{packing}", self.name)
+    }
+
     /// The same file under another name in ids.
     pub(super) fn named(self, name: String) -> Self {
         Self { name, ..self }

@@ -8,23 +8,22 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{Format, Source, file::InputFile};
-use crate::{Error, Result, store};
+use crate::{
+    Error, Result,
+    store::{self, Store},
+};
 
 /// All files of a source, in reading order.
 pub(super) fn find(source: &Source) -> Result<Vec<InputFile>> {
+    let asked_by = |key: &str| format!("`{key}` of source `{}`", source.name);
     let mut files = Vec::new();
     for input in &source.input {
-        if store::is_address(input) {
-            files.extend(remote(input, source)?);
-            continue;
-        }
-        let plain_part = before_pattern(input);
-        for path in expand(input)? {
-            find_under(&path, plain_part.as_deref(), source, &mut files)?;
-        }
+        let found = files_of(input, source, &mut files);
+        found.map_err(|error| error.asked_by(|| asked_by("input")))?;
     }
     if let Some(lock) = &source.lock_file {
-        let pinned = pinned_folders(lock)?;
+        let pinned = pinned_folders(lock);
+        let pinned = pinned.map_err(|error| error.asked_by(|| asked_by("lock_file")))?;
         files.retain(|file| {
             file.name.split('/').next().is_some_and(|folder| pinned.contains(folder))
         });
@@ -45,8 +44,65 @@ pub(super) fn find(source: &Source) -> Result<Vec<InputFile>> {
     Ok(files)
 }
 
+/// Adds the files that one input names.
+fn files_of(input: &str, source: &Source, files: &mut Vec<InputFile>) -> Result<()> {
+    if store::is_address(input) {
+        files.extend(remote(input, source)?);
+        return Ok(());
+    }
+    let plain_part = before_pattern(input);
+    let mut paths = expand(input)?.into_iter();
+    paths.try_for_each(|path| find_under(&path, plain_part.as_deref(), source, files))
+}
+
+/// What holds the kept documents in a folder of results: beside them lie an account and what was left out.
+fn kept_in(folder: &Path) -> Option<PathBuf> {
+    const NAMES: [&str; 5] =
+        ["documents", "kept.parquet", "kept.jsonl", "documents.parquet", "documents.jsonl"];
+    let is_results = folder.join("account.json").is_file();
+    NAMES.iter().map(|name| folder.join(name)).find(|path| is_results && path.exists())
+}
+
+/// Refuses results in another form than the source reads.
+fn check_results(kept: &Path, source: &Source) -> Result<()> {
+    match Format::of_name(&kept.to_string_lossy()) {
+        Some(found) if found != source.format => Err(Error::Setting(format!(
+            "source `{}` reads `{}`, its input holds results as `{}`",
+            source.name,
+            source.format.name(),
+            kept.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The one format that the objects under an address have, as their names tell; `None` where none tells.
+pub(super) fn format_under(address: &str, store: &Store) -> Result<Option<Format>> {
+    let objects = store.find(address, &matches, &|name| Format::of_name(name).is_some())?;
+    let mut found: Vec<(Format, &str)> = Vec::new();
+    for object in &objects {
+        let Some(format) = Format::of_name(object.name()) else { continue };
+        if found.iter().all(|(known, _)| *known != format) {
+            found.push((format, object.name()));
+        }
+    }
+    match &found[..] {
+        [(_, one), (_, other), ..] => Err(several(address, one, other)),
+        found => Ok(found.first().map(|(format, _)| *format)),
+    }
+}
+
+fn several(folder: &str, one: &str, other: &str) -> Error {
+    Error::Setting(format!(
+        "`{folder}` holds files of several formats, such as `{one}` and `{other}`; name those of one"
+    ))
+}
+
 /// The one format that the files below a folder have.
 pub(super) fn format_in(folder: &str) -> Result<Format> {
+    if let Some(kept) = kept_in(Path::new(folder)) {
+        return Format::of_local(&kept.to_string_lossy());
+    }
     const FORMATS: [Format; 4] = [Format::Jsonl, Format::Parquet, Format::Warc, Format::Text];
     let mut found = Vec::new();
     for format in FORMATS {
@@ -61,9 +117,7 @@ pub(super) fn format_in(folder: &str) -> Result<Format> {
         [] => Err(Error::Setting(format!(
             "`{folder}` holds no JSONL, Parquet, WARC or text file by its name; state what its files are"
         ))),
-        [(_, one), (_, other), ..] => Err(Error::Setting(format!(
-            "`{folder}` holds files of several formats, such as `{one}` and `{other}`; name those of one"
-        ))),
+        [(_, one), (_, other), ..] => Err(several(folder, one, other)),
     }
 }
 
@@ -96,7 +150,13 @@ fn find_under(
 ) -> Result<()> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
     if metadata.is_dir() {
-        return walk(path, "", &extensions(source), files);
+        return match kept_in(path) {
+            Some(kept) => {
+                check_results(&kept, source)?;
+                find_under(&kept, None, source, files)
+            }
+            None => walk(path, "", &extensions(source), files),
+        };
     }
     let file = InputFile::local(path)?;
     files.push(match plain_part.and_then(|plain| path.strip_prefix(plain).ok()) {
@@ -265,6 +325,21 @@ mod tests {
         check("*/x.txt*", &["a/x.txt", "b/x.txt"]);
         check("a/*.txt", &["x.txt"]);
         check("a/x.txt", &["x.txt"]);
+    }
+
+    #[test]
+    fn a_folder_of_results_gives_what_was_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["account.json", "kept.parquet", "dropped.parquet"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let input = dir.path().to_string_lossy().into_owned();
+        let find = |format| find(&Source::new("s", Language::En, vec![input.clone()], format));
+        let names = find(Format::Parquet).unwrap().into_iter().map(|file| file.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["kept.parquet"]);
+        assert_eq!(format_in(&input).unwrap(), Format::Parquet);
+        let error = find(Format::Jsonl).unwrap_err().to_string();
+        assert!(error.contains("source `s` reads `jsonl`, its input holds results as"), "{error}");
     }
 
     #[test]

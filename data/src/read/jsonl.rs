@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
@@ -12,13 +13,14 @@ use super::{
     file::InputFile,
     stream::{Line, Lines},
 };
-use crate::{Document, Error, Result};
+use crate::{Document, Error, Language, Origin, Result};
 
 /// Reads the records of one file.
 pub(super) struct Jsonl {
     lines: Lines,
     buffer: Vec<u8>,
     maker: DocumentMaker,
+    stored_name: String,
     path: PathBuf,
     /// Whether any record was usable; a file in which none is, is the wrong file.
     any_document: bool,
@@ -37,6 +39,7 @@ impl Jsonl {
             lines: Lines::open(file, position)?,
             buffer: Vec::new(),
             maker: DocumentMaker { source: source.clone(), file: file.name.clone() },
+            stored_name: file.stored_name(),
             path: file.path.clone(),
             any_document: false,
             first_bad: None,
@@ -68,8 +71,12 @@ impl Jsonl {
             }
             let number = self.lines.line();
             let record = parse(bytes).and_then(|record| self.maker.document(record, number));
+            let origin = || self.lines.origin(&self.stored_name, self.lines.start());
             return Ok(Some(match record {
-                Ok(document) => Record::Document(document),
+                Ok(document) => {
+                    let origin = document.origin.or_else(|| Some(origin()));
+                    Record::Document(Document { origin, ..document })
+                }
                 Err((reason, detail)) => self.lines.bad(number, reason, detail, bytes.len() as u64),
             }));
         }
@@ -187,6 +194,7 @@ impl DocumentMaker {
             url,
             language: source.language,
             meta: record,
+            origin: None,
         };
         restore_own_fields(&mut document);
         Ok(document)
@@ -202,23 +210,26 @@ impl DocumentMaker {
     }
 }
 
+/// What is left of a written document beside text, id and address.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnFields {
+    source: String,
+    language: Language,
+    meta: Map<String, Value>,
+    #[serde(default)]
+    origin: Option<Origin>,
+}
+
 /// Undoes what writing a document as JSON did: a record with exactly our own remaining fields gets them back.
 fn restore_own_fields(document: &mut Document) {
-    let own = match (
-        document.meta.get("source"),
-        document.meta.get("language"),
-        document.meta.get("meta"),
-    ) {
-        (Some(Value::String(source)), Some(language), Some(Value::Object(meta)))
-            if document.meta.len() == 3 =>
-        {
-            let language = language.as_str().and_then(crate::Language::from_name);
-            language.map(|language| (source.clone(), language, meta.clone()))
-        }
-        _ => None,
-    };
-    if let Some((source, language, meta)) = own {
-        (document.source, document.language, document.meta) = (source, language, meta);
+    if !document.meta.contains_key("meta") {
+        return;
+    }
+    let own = OwnFields::deserialize(&document.meta);
+    if let Ok(OwnFields { source, language, meta, origin }) = own {
+        (document.source, document.language) = (source, language);
+        (document.meta, document.origin) = (meta, origin);
     }
 }
 
@@ -230,7 +241,6 @@ mod tests {
         super::{Format, Reader},
         *,
     };
-    use crate::Language;
 
     fn read(bytes: &[u8]) -> Result<Vec<Record>> {
         let dir = tempfile::tempdir().unwrap();
@@ -302,6 +312,7 @@ mod tests {
             meta.insert(key, Value::from(3));
             let document = Document {
                 id: "i".into(), text, source: "other".into(), url: None, language: Language::Code, meta,
+                origin: Some(Origin::in_packed("raw.jsonl.gz", 0, 7)),
             };
             let line = serde_json::to_string(&document).unwrap();
             prop_assert_eq!(read(line.as_bytes()).unwrap(), vec![Record::Document(document)]);

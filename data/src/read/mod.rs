@@ -5,6 +5,7 @@
 //! file unusable is an error. Cutting long documents is [`split`]'s, judging them is the filters'.
 
 mod file;
+mod guarded;
 mod inputs;
 mod jsonl;
 mod parquet;
@@ -160,24 +161,53 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file's name tells: `.jsonl`, `.json`, `.ndjson`, `.parquet`, `.warc`, `.wet`, else text.
-    pub fn of_path(path: &str) -> Self {
-        match inputs::extension(path).as_deref() {
-            Some("jsonl" | "ndjson" | "json") => Self::Jsonl,
-            Some("parquet") => Self::Parquet,
-            Some("warc" | "wet") => Self::Warc,
-            _ => Self::Text,
+    /// The format that a file's name tells for sure: `.jsonl`, `.json`, `.ndjson`, `.parquet`, `.warc`, `.wet`.
+    pub fn of_name(name: &str) -> Option<Self> {
+        match inputs::extension(name).as_deref() {
+            Some("jsonl" | "ndjson" | "json") => Some(Self::Jsonl),
+            Some("parquet") => Some(Self::Parquet),
+            Some("warc" | "wet") => Some(Self::Warc),
+            _ => None,
         }
     }
 
-    /// The format of an input: that of its name, or of the files in it if it is a folder.
+    /// The format that a file's name tells, else text.
+    pub fn of_path(path: &str) -> Self {
+        Self::of_name(path).unwrap_or(Self::Text)
+    }
+
+    /// The format of an input: that of its name, or of the files in it if it is a folder, here or in a store.
     ///
     /// # Errors
     /// A folder whose files are of several formats or of none that is known, or that cannot be read.
-    pub fn of_input(path: &str) -> Result<Self> {
+    pub fn of_input(input: &str, store: &Store) -> Result<Self> {
+        if !crate::store::is_address(input) {
+            return Self::of_local(input);
+        }
+        match Self::of_name(input) {
+            Some(format) => Ok(format),
+            None => Ok(inputs::format_under(input, store)?.unwrap_or(Self::Text)),
+        }
+    }
+
+    fn of_local(path: &str) -> Result<Self> {
         match std::path::Path::new(path).is_dir() {
             true => inputs::format_in(path),
             false => Ok(Self::of_path(path)),
+        }
+    }
+
+    /// The name in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
+            Self::Text => "text",
+            Self::Lines => "lines",
+            Self::Paragraphs => "paragraphs",
+            Self::Articles => "articles",
+            Self::Warc => "warc",
+            Self::Tree => "tree",
         }
     }
 

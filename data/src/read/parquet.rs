@@ -1,10 +1,10 @@
 //! Rows of a Parquet file to documents: ours between stages, or any with a text column.
 //!
-//! Read are the text, id and url columns of the source and, in files of our own writing, source, language and meta.
+//! Read are the text, id and url columns of the source and, in files of our own writing, source, language, meta and
+//! origin; those of before had no origin.
 //! Other columns of foreign files are left out.
 
 use std::{
-    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -23,8 +23,8 @@ use parquet::{
     errors::ParquetError,
 };
 
-use super::{BadReason, BadRecord, Record, Source, file::InputFile};
-use crate::{Document, Error, Language, Result, write::DOCUMENT_COLUMNS};
+use super::{BadReason, BadRecord, Record, Source, file::InputFile, guarded::guarded};
+use crate::{Document, Error, Language, Origin, Result, write::DOCUMENT_COLUMNS};
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 256;
@@ -55,7 +55,7 @@ impl Parquet {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let chunks = input.chunks()?;
         let open = || ParquetRecordBatchReaderBuilder::try_new_with_options(chunks, options);
-        let builder = guarded(path, open)?.map_err(malformed)?;
+        let builder = decode(path, open)?.map_err(malformed)?;
         let names: Vec<String> =
             builder.schema().fields().iter().map(|field| field.name().clone()).collect();
         if !names.contains(&source.text_field) {
@@ -70,11 +70,12 @@ impl Parquet {
             "source",
             "language",
             "meta",
+            "origin",
         ];
         let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
         let n_file_rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
         let build = || builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
-        let batches = guarded(path, build)?.map_err(malformed)?;
+        let batches = decode(path, build)?.map_err(malformed)?;
         Ok(Self {
             path: path.clone(),
             name: input.name.clone(),
@@ -127,7 +128,7 @@ impl Iterator for Parquet {
             if self.failed {
                 return None;
             }
-            let records = match guarded(&self.path, || self.batches.next()) {
+            let records = match decode(&self.path, || self.batches.next()) {
                 Ok(None) => return None,
                 Ok(Some(Ok(batch))) => self.records_of(&batch),
                 Ok(Some(Err(error))) => Err(malformed(&self.path, error.into())),
@@ -142,10 +143,9 @@ impl Iterator for Parquet {
     }
 }
 
-/// Calls the decoder, whose checks of damaged files have holes: where it panics, the file is to blame.
-fn guarded<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T> {
-    std::panic::catch_unwind(AssertUnwindSafe(call))
-        .map_err(|_| no_parquet(path, "the decoder gave up on it"))
+/// Calls the decoder, whose checks of damaged files have holes.
+fn decode<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T> {
+    guarded(call).ok_or_else(|| no_parquet(path, "the decoder gave up on it"))
 }
 
 /// An error of the decoder: one of reading the file, if that is what it was, else of what the file holds.
@@ -171,6 +171,8 @@ struct Columns<'a> {
     url: Option<Strings<'a>>,
     /// Source, language and meta, when the file has every column of our own.
     own: Option<[Strings<'a>; 3]>,
+    /// Where records were first read from, in files of our own.
+    origin: Option<Strings<'a>>,
 }
 
 impl<'a> Columns<'a> {
@@ -199,7 +201,9 @@ impl<'a> Columns<'a> {
             [Some(source), Some(language), Some(meta)] => Some([source, language, meta]),
             _ => None,
         };
-        Ok(Self { text, id: column(&source.id_field)?, url: column(&source.url_field)?, own })
+        let origin = if own.is_some() { column("origin")? } else { None };
+        let (id, url) = (column(&source.id_field)?, column(&source.url_field)?);
+        Ok(Self { text, id, url, own, origin })
     }
 
     fn document(
@@ -221,6 +225,7 @@ impl<'a> Columns<'a> {
             url,
             language: source.language,
             meta: serde_json::Map::new(),
+            origin: Some(Origin::at_row(file, number - 1)),
         };
         if let Some([own_source, language, meta]) = self.own {
             document.source = own_source.get(row).unwrap_or(&source.name).to_owned();
@@ -228,6 +233,11 @@ impl<'a> Columns<'a> {
                 language.get(row).and_then(Language::from_name).unwrap_or(source.language);
             document.meta = serde_json::from_str(meta.get(row).unwrap_or("{}"))
                 .map_err(|error| format!("column `meta` is not a JSON object: {error}"))?;
+        }
+        if let Some(origin) = self.origin.and_then(|origin| origin.get(row)) {
+            let origin = serde_json::from_str(origin);
+            document.origin =
+                Some(origin.map_err(|error| format!("column `origin` is no place: {error}"))?);
         }
         Ok(document)
     }

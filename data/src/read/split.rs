@@ -22,6 +22,7 @@ pub fn split(document: Document, max_chars: usize) -> Vec<Document> {
         url: document.url.clone(),
         language: document.language,
         meta: document.meta.clone(),
+        origin: document.origin.clone(),
     };
     ranges.into_iter().enumerate().map(part).collect()
 }
@@ -83,6 +84,7 @@ mod tests {
             url: None,
             language: Language::En,
             meta: serde_json::Map::new(),
+            origin: None,
         };
         split(document, max_chars).into_iter().map(|part| (part.id, part.text)).collect()
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{BadReason, BadRecord, MAX_RECORD_BYTES, Record, file::InputFile};
-use crate::{Error, Result};
+use crate::{Error, Origin, Result};
 
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -19,6 +19,10 @@ pub(super) struct Lines {
     packing: Packing,
     reader: BufReader<Box<dyn Read + Send>>,
     line: u64,
+    /// Byte of the unpacked data at which the line read last begins.
+    start: u64,
+    /// Bytes of the unpacked data read.
+    consumed: u64,
 }
 
 /// Calls a function for every line of a file, with its number counted from 1.
@@ -74,6 +78,8 @@ impl Lines {
             packing,
             reader: BufReader::with_capacity(1 << 18, reader),
             line: 0,
+            start: 0,
+            consumed: 0,
         };
         lines.skip_byte_order_mark()?;
         Ok(lines)
@@ -91,6 +97,7 @@ impl Lines {
     ) -> Result<Option<Line<'a>>> {
         buffer.clear();
         self.line += 1;
+        self.start = self.consumed;
         let mut bytes: u64 = 0;
         loop {
             let available = match self.reader.fill_buf() {
@@ -104,7 +111,7 @@ impl Lines {
                 buffer.extend_from_slice(&available[..taken]);
             }
             let at_end_of_file = available.is_empty();
-            self.reader.consume(taken + usize::from(end.is_some()));
+            self.consume(taken + usize::from(end.is_some()));
             if end.is_some() || at_end_of_file {
                 return Ok(match bytes {
                     0 if at_end_of_file => None,
@@ -129,6 +136,24 @@ impl Lines {
         self.line
     }
 
+    /// Where the line read last begins, in the unpacked data.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The place of a record that begins at a byte of the unpacked data.
+    pub(super) fn origin(&self, file: &str, start: u64) -> Origin {
+        match self.packing {
+            Packing::Plain => Origin::at_byte(file, start),
+            Packing::Gzip | Packing::Zstd => Origin::in_packed(file, 0, start),
+        }
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.reader.consume(bytes);
+        self.consumed += bytes as u64;
+    }
+
     /// A bad record that begins at `line`.
     pub(super) fn bad(&self, line: u64, reason: BadReason, detail: String, bytes: u64) -> Record {
         Record::Bad(BadRecord {
@@ -145,7 +170,7 @@ impl Lines {
             Err(error) => return Err(self.broken(error)),
         };
         if start.starts_with(&UTF8_BOM) {
-            self.reader.consume(UTF8_BOM.len());
+            self.consume(UTF8_BOM.len());
         }
         Ok(())
     }

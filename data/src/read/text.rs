@@ -7,7 +7,7 @@ use super::{
     file::InputFile,
     stream::{Line, Lines},
 };
-use crate::{Document, Result};
+use crate::{Document, Origin, Result};
 
 /// What part of a text file is one document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ impl WholeFile {
             detail,
             bytes: 0,
         };
+        let origin = lines.origin(&self.file.stored_name(), 0);
         let Some(bytes) = lines.rest()? else {
             let detail = format!("the file has more than {MAX_RECORD_BYTES} bytes");
             return Ok(Record::Bad(super::BadRecord {
@@ -47,7 +48,7 @@ impl WholeFile {
             }));
         };
         Ok(match String::from_utf8(bytes) {
-            Ok(text) => Record::Document(document(&self.source, self.id.clone(), text)),
+            Ok(text) => Record::Document(document(&self.source, self.id.clone(), text, origin)),
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
                 Record::Bad(super::BadRecord {
@@ -74,6 +75,7 @@ pub(super) struct Pieces {
     buffer: Vec<u8>,
     source: Source,
     file: String,
+    stored_name: String,
     unit: Unit,
     piece: Piece,
     done: bool,
@@ -83,14 +85,15 @@ pub(super) struct Pieces {
 #[derive(Default)]
 struct Piece {
     first_line: u64,
+    start: u64,
     bytes: Vec<u8>,
     total_bytes: u64,
 }
 
 impl Piece {
-    fn push(&mut self, line: u64, text: &[u8]) {
+    fn push(&mut self, line: u64, start: u64, text: &[u8]) {
         if self.total_bytes == 0 {
-            self.first_line = line;
+            (self.first_line, self.start) = (line, start);
         } else {
             self.bytes.push(b'\n');
         }
@@ -115,6 +118,7 @@ impl Pieces {
             buffer: Vec::new(),
             source: source.clone(),
             file: file.name.clone(),
+            stored_name: file.stored_name(),
             unit,
             piece: Piece::default(),
             done: false,
@@ -145,7 +149,7 @@ impl Pieces {
                         finished = self.take_piece();
                     }
                     if self.unit == Unit::Article || !line.trim_ascii().is_empty() {
-                        self.piece.push(self.lines.line(), line);
+                        self.piece.push(self.lines.line(), self.lines.start(), line);
                     } else if self.unit == Unit::Paragraph {
                         finished = self.take_piece();
                     }
@@ -174,7 +178,8 @@ impl Pieces {
             Ok(text) if text.trim().is_empty() => None,
             Ok(text) => {
                 let id = format!("{}/{}:{line}", self.source.name, self.file);
-                Some(Record::Document(document(&self.source, id, text)))
+                let origin = self.lines.origin(&self.stored_name, piece.start);
+                Some(Record::Document(document(&self.source, id, text, origin)))
             }
             Err(error) => {
                 let detail = format!(
@@ -206,9 +211,16 @@ fn is_title(line: &[u8]) -> bool {
     })
 }
 
-fn document(source: &Source, id: String, text: String) -> Document {
-    let meta = serde_json::Map::new();
-    Document { id, text, source: source.name.clone(), url: None, language: source.language, meta }
+fn document(source: &Source, id: String, text: String, origin: Origin) -> Document {
+    Document {
+        id,
+        text,
+        source: source.name.clone(),
+        url: None,
+        language: source.language,
+        meta: serde_json::Map::new(),
+        origin: Some(origin),
+    }
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@
 //! the uncompressed bytes and where they lie, [`header`] reads what stands before a record, [`http`] takes an answer
 //! apart. What is damaged is a bad record with its place, and reading goes on at the next record that begins.
 
+mod broken;
+mod document;
 mod header;
 mod http;
 mod members;
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use serde_json::{Map, Value};
-
 use self::{
+    broken::{Attempt, Broken, Resume},
     header::Header,
     members::{Damage, Members, Offset},
 };
@@ -21,7 +22,7 @@ use super::{
     BadReason, BadRecord, MAX_RECORD_BYTES, PassedCounts, PassedOver, Record, Source,
     file::InputFile,
 };
-use crate::{Document, Error, Result};
+use crate::Result;
 
 /// Reads the records of one file.
 pub(super) struct Warc {
@@ -29,6 +30,7 @@ pub(super) struct Warc {
     source: Source,
     path: String,
     file: String,
+    stored_name: String,
     content: Vec<u8>,
     passed: Arc<PassedCounts>,
     done: bool,
@@ -40,28 +42,6 @@ enum Found {
     /// A record that is no text, counted.
     Passed,
     End,
-}
-
-/// Why a record cannot be used, and where reading goes on.
-struct Broken {
-    reason: BadReason,
-    detail: String,
-    resume: Resume,
-}
-
-type Attempt<T> = std::result::Result<T, Broken>;
-
-enum Resume {
-    /// At what follows: the record itself ended well.
-    Here,
-    /// At the next `WARC/` that begins a line.
-    NextRecord,
-    /// At the next compressed member.
-    NextMember,
-    /// The file is over.
-    Nowhere,
-    /// The file itself cannot be read, which is no matter of records.
-    Failed(Error),
 }
 
 impl Warc {
@@ -76,6 +56,7 @@ impl Warc {
             source: source.clone(),
             path: file.path.display().to_string(),
             file: file.name.clone(),
+            stored_name: file.stored_name(),
             content: Vec::new(),
             passed,
             done: false,
@@ -186,44 +167,6 @@ impl Warc {
         })
     }
 
-    fn document(&self, header: &Header, start: Offset, page: http::Page) -> Document {
-        let id = header
-            .id()
-            .map_or_else(|| format!("{}/{}:{start}", self.source.name, self.file), str::to_owned);
-        Document {
-            id,
-            text: page.text,
-            source: self.source.name.clone(),
-            url: header.target().map(str::to_owned),
-            language: self.source.language,
-            meta: self.meta(header, start, page.title, page.content_type, page.charset),
-        }
-    }
-
-    /// What the record says of itself, and where it lies.
-    fn meta(
-        &self,
-        header: &Header,
-        start: Offset,
-        title: Option<String>,
-        content_type: Option<String>,
-        charset: &str,
-    ) -> Map<String, Value> {
-        let mut meta = Map::new();
-        let mut put = |name: &str, value: Option<Value>| {
-            meta.extend(value.map(|value| (name.to_owned(), value)));
-        };
-        put("title", title.map(Value::from));
-        put("date", header.field("warc-date").map(Value::from));
-        put("content_type", content_type.map(Value::from));
-        put("charset", Some(Value::from(charset)));
-        put("truncated", header.field("warc-truncated").map(Value::from));
-        put("file", Some(Value::from(self.file.as_str())));
-        put("offset", Some(Value::from(start.member)));
-        put("offset_in_member", (start.inside > 0).then(|| Value::from(start.inside)));
-        meta
-    }
-
     /// A bad record; reading is set to go on behind it.
     fn broken(&mut self, start: Offset, broken: Broken) -> Result<Found> {
         let skipped = match broken.resume {
@@ -277,41 +220,18 @@ impl Iterator for Warc {
     }
 }
 
-impl Broken {
-    fn header(detail: String) -> Self {
-        Self { reason: BadReason::BrokenRecord, detail, resume: Resume::NextRecord }
-    }
-}
-
-impl From<Damage> for Broken {
-    fn from(damage: Damage) -> Self {
-        match damage {
-            Damage::Cut(detail) => {
-                Self { reason: BadReason::Truncated, detail, resume: Resume::NextMember }
-            }
-            Damage::Broken(detail) => {
-                Self { reason: BadReason::Damaged, detail, resume: Resume::NextMember }
-            }
-            Damage::Unreadable(error) => Self {
-                reason: BadReason::Damaged,
-                detail: String::new(),
-                resume: Resume::Failed(error),
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::{
         super::{Format, Reader},
         *,
     };
-    use crate::Language;
+    use crate::{Document, Language, Origin};
 
     fn record(kind: &str, id: &str, content: &[u8]) -> Vec<u8> {
         let header = format!(
@@ -363,9 +283,13 @@ mod tests {
         Ok((records, reader))
     }
 
+    fn origin(document: &Document) -> Origin {
+        document.origin.clone().unwrap()
+    }
+
     fn summary(record: &Record) -> String {
         match record {
-            Record::Document(d) => format!("{} {} @{}", d.id, d.text, d.meta["offset"]),
+            Record::Document(d) => format!("{} {} @{}", d.id, d.text, origin(d).byte.unwrap()),
             Record::Bad(bad) => {
                 let place = bad.place.rsplit(':').next().unwrap();
                 format!("bad @{place} {}: {}", bad.reason.name(), bad.detail)
@@ -413,10 +337,10 @@ mod tests {
         let Record::Document(document) = &found[0] else { panic!("a page") };
         assert_eq!(document.url.as_deref(), Some("http://x/a"));
         let at = offsets(&records())[2];
+        assert_eq!(origin(document), Origin::at_byte("x.warc", at as u64));
         let meta = serde_json::json!({
             "title": "T", "date": "2024-05-03T10:00:00Z",
             "content_type": "text/html; charset=utf-8", "charset": "UTF-8",
-            "file": "x.warc", "offset": at,
         });
         assert_eq!(Value::Object(document.meta.clone()), meta);
     }

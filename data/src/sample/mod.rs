@@ -130,6 +130,7 @@ pub fn document(seed: u64, source: Source, idx: usize) -> Document {
         url: None,
         language: source.language(),
         meta: Map::from_iter([("nats".to_owned(), json!(chooser.nats()))]),
+        origin: None,
     }
 }
 

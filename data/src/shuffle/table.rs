@@ -11,7 +11,7 @@ use arrow_array::{
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::ipc::{reader::FileReader, writer::FileWriter};
 
-use crate::{Error, Result, shard::PendingFile, write::Output};
+use crate::{Error, Result, pending_file::PendingFile, write::Output};
 
 /// Rows that are encoded together.
 const BATCH_ROWS: usize = 8192;

@@ -4,7 +4,11 @@ use std::ops::Range;
 
 use toml::de::DeValue;
 
-use super::{Node, nearest};
+use super::{
+    Node,
+    buffered::{Verdict, way_on},
+    nearest,
+};
 
 /// Where the document's parts came from. Spans past the end of the text stand for overrides.
 pub(super) struct Source<'a> {
@@ -14,7 +18,7 @@ pub(super) struct Source<'a> {
 
 /// One value of the document with its key path, with and without list indices.
 struct Place<'t, 'a> {
-    path: String,
+    path: Vec<String>,
     keys: String,
     key_span: Range<usize>,
     parent_span: Range<usize>,
@@ -45,27 +49,41 @@ impl Source<'_> {
         format!("{}: not TOML: {}", self.position(&span), error.message())
     }
 
-    /// Turns serde's message into one with the position, the key path, expected and found.
-    pub(super) fn explain(&self, root: &Node<'_>, error: &toml::de::Error) -> String {
+    /// Turns serde's message into one with the position, the key path, expected and found. `verdict` is what serde
+    /// says of a changed document.
+    pub(super) fn explain<'a>(
+        &self,
+        root: &Node<'a>,
+        error: &toml::de::Error,
+        verdict: Verdict<'_, 'a>,
+    ) -> String {
         let message = error.message();
         let span = error.span().unwrap_or(0..0);
         let keys = keys_of(error);
         let mut places = Vec::new();
-        collect(root, String::new(), String::new(), root.span(), root.span(), &mut places);
+        collect(root, &[], String::new(), root.span(), root.span(), &mut places);
         if let Some(name) = quoted_after(message, "unknown field ") {
-            return self.explain_unknown_key(&places, name, &keys, &span, message);
+            let around = around(&places, &keys, &span);
+            let way = way_on(root, &around.path, message, verdict);
+            let way = [&around.path[..], &way].concat();
+            return self.explain_unknown_key(&places, &way, name, &keys, &span, message);
         }
-        let place = places
-            .iter()
-            .find(|place| place.node.span() == span && place.keys == keys)
-            .or_else(|| places.iter().find(|place| place.keys == keys))
-            .unwrap_or(&places[0]);
-        let position = self.position(&span);
-        let path = &place.path;
+        let place = around(&places, &keys, &span);
+        let way = way_on(root, &place.path, message, verdict);
+        let whole = [&place.path[..], &way].concat();
+        let inner = places.iter().filter(|_| !way.is_empty()).find(|place| place.path == whole);
+        let (place, span) = inner.map_or((place, span), |inner| (inner, inner.node.span()));
+        self.explain_value(place, &span, message)
+    }
+
+    /// What is wrong with a value, or missing in it.
+    fn explain_value(&self, place: &Place<'_, '_>, span: &Range<usize>, message: &str) -> String {
+        let position = self.position(span);
+        let path = place.path.join(".");
         if let Some(name) = quoted_after(message, "missing field ") {
             return match path.as_str() {
                 "" => format!("missing key `{name}`"),
-                _ => format!("{position}: missing key `{}`", join(path, name)),
+                _ => format!("{position}: missing key `{}`", join(&path, name)),
             };
         }
         if let Some(name) = quoted_after(message, "unknown variant ") {
@@ -89,9 +107,11 @@ impl Source<'_> {
         }
     }
 
+    /// `around` leads to the table in which the key is, as far as can be told.
     fn explain_unknown_key(
         &self,
         places: &[Place<'_, '_>],
+        around: &[String],
         name: &str,
         keys: &str,
         span: &Range<usize>,
@@ -103,38 +123,54 @@ impl Source<'_> {
             .find(|place| place.keys == keys && place.key_span == *span)
             .or_else(|| places.iter().find(|p| p.keys == keys && p.parent_span == *span))
             // A table whose kind a key of it tells keeps no spans; the name alone finds the key.
+            .or_else(|| places.iter().find(|p| p.keys == keys && p.path.starts_with(around)))
             .or_else(|| places.iter().find(|place| place.keys == keys));
         let (position, path) = match place {
-            Some(place) => (self.position(&place.key_span), place.path.as_str()),
-            None => (self.position(span), keys.as_str()),
+            Some(place) => (self.position(&place.key_span), place.path.join(".")),
+            None => (self.position(span), keys),
         };
         let known = expected_names(message);
         format!("{position}: unknown key `{path}`, {}", advice(name, &known, "key"))
     }
 }
 
+/// The place that serde named.
+fn around<'p, 't, 'a>(
+    places: &'p [Place<'t, 'a>],
+    keys: &str,
+    span: &Range<usize>,
+) -> &'p Place<'t, 'a> {
+    places
+        .iter()
+        .find(|place| place.node.span() == *span && place.keys == keys)
+        .or_else(|| places.iter().find(|place| place.keys == keys))
+        .unwrap_or(&places[0])
+}
+
 /// Lists the document's values, parents before children.
 fn collect<'t, 'a>(
     node: &'t Node<'a>,
-    path: String,
+    path: &[String],
     keys: String,
     key_span: Range<usize>,
     parent_span: Range<usize>,
     places: &mut Vec<Place<'t, 'a>>,
 ) {
-    places.push(Place { path: path.clone(), keys: keys.clone(), key_span, parent_span, node });
+    let (of_place, of_inner) =
+        (path.to_vec(), |segment: &str| [path, &[segment.to_owned()]].concat());
+    places.push(Place { path: of_place, keys: keys.clone(), key_span, parent_span, node });
     match node.get_ref() {
         DeValue::Table(table) => {
             for (key, value) in table.iter() {
                 let name = key.get_ref();
-                let inner = (join(&path, name), join(&keys, name));
-                collect(value, inner.0, inner.1, key.span(), node.span(), places);
+                let keys = join(&keys, name);
+                collect(value, &of_inner(name), keys, key.span(), node.span(), places);
             }
         }
         DeValue::Array(array) => {
             for (idx, value) in array.iter().enumerate() {
-                let inner = join(&path, &idx.to_string());
-                collect(value, inner, keys.clone(), value.span(), node.span(), places);
+                let path = of_inner(&idx.to_string());
+                collect(value, &path, keys.clone(), value.span(), node.span(), places);
             }
         }
         _ => {}

@@ -7,59 +7,75 @@ use neo_data::{
     Language,
     corpus::{CorpusManifest, Split},
     decontaminate::Report,
-    pipeline::{Account, Tally},
+    pipeline::{Account, SourceAccount, Tally},
     read::{Reader, Record, Source},
 };
 use serde::Serialize;
 
-/// What became of every source, then the rules by what they dropped.
+/// What became of every source, then the rules by what they dropped. Columns of tokens are there where tokens are.
 pub(super) fn account(account: &Account) -> String {
+    let languages: Vec<String> = account.sources.iter().map(languages).collect();
+    let width = languages.iter().map(|names| names.len() + 2).max().unwrap_or(0).max(6);
+    let has_tokens = account.sources.iter().any(|source| n_tokens(source) > 0);
     let mut text = format!(
-        "{:<14}{:<6}{:>9}{:>10}{:>9}{:>9}{:>9}{:>8}{:>12}{:>12}{:>8}\n",
-        "source",
-        "lang",
-        "records",
-        "documents",
-        "dropped",
-        "copies",
-        "kept",
-        "bytes%",
-        "tokens",
-        "held out",
-        "b/token"
+        "{:<14}{:<width$}{:>9}{:>10}{:>9}{:>9}{:>9}{:>8}",
+        "source", "lang", "records", "documents", "dropped", "copies", "kept", "bytes%"
     );
-    for source in &account.sources {
-        let dropped_by = |is_meant: &dyn Fn(&str) -> bool| -> u64 {
-            let stages = source.stages.iter().filter(|account| is_meant(&account.stage));
-            stages.map(|account| account.dropped.documents).sum()
-        };
-        let is_judging = |stage: &str| ["filter", "decontaminate"].contains(&stage);
-        // The other stage after reading is deduplication by whatever method.
-        let copies = dropped_by(&|stage| stage != "read" && !is_judging(stage));
-        let dropped = dropped_by(&is_judging);
-        let documents = source.kept().documents + dropped + copies;
-        let tokens = source.train.tokens + source.held_out.tokens;
-        let bytes_per_token = (source.train.bytes + source.held_out.bytes) as f64 / tokens as f64;
-        let share = 100.0 * source.kept().bytes as f64 / source.input().bytes.max(1) as f64;
+    if has_tokens {
         // Writing into a String cannot fail.
-        let _ = write!(
-            text,
-            "{:<14}{:<6}{:>9}{documents:>10}{dropped:>9}{copies:>9}{:>9}{share:>8.1}",
-            source.name,
-            source.language,
-            source.input().documents,
-            source.kept().documents,
-        );
-        let _ = match tokens {
-            0 => writeln!(text),
-            _ => writeln!(
-                text,
-                "{:>12}{:>12}{bytes_per_token:>8.2}",
-                source.train.tokens, source.held_out.tokens
-            ),
-        };
+        let _ = write!(text, "{:>12}{:>12}{:>8}", "tokens", "held out", "b/token");
     }
-    text + &rules(account)
+    text.push('\n');
+    for (source, languages) in account.sources.iter().zip(languages) {
+        let _ = write!(text, "{:<14}{languages:<width$}{}", source.name, counts(source));
+        text += &if n_tokens(source) > 0 { tokens(source) } else { String::new() };
+        text.push('\n');
+    }
+    text + &rules(account) + &masked(account)
+}
+
+/// How much personal data of each kind gave way to placeholders.
+fn masked(account: &Account) -> String {
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for stage in account.sources.iter().flat_map(|source| &source.stages) {
+        for (kind, count) in &stage.masked {
+            *kinds.entry(kind).or_default() += count;
+        }
+    }
+    let lines = kinds.iter().map(|(kind, count)| format!("  {kind:<32}{count:>9} times\n"));
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { format!("\nmasked\n{lines}") }
+}
+
+/// The languages of a source's documents.
+fn languages(source: &SourceAccount) -> String {
+    source.languages().into_iter().map(Language::name).collect::<Vec<_>>().join(",")
+}
+
+fn n_tokens(source: &SourceAccount) -> u64 {
+    source.train.tokens + source.held_out.tokens
+}
+
+/// Records, documents, and where they went.
+fn counts(source: &SourceAccount) -> String {
+    let dropped_by = |is_meant: &dyn Fn(&str) -> bool| -> u64 {
+        let stages = source.stages.iter().filter(|account| is_meant(&account.stage));
+        stages.map(|account| account.dropped.documents).sum()
+    };
+    let is_judging = |stage: &str| ["filter", "decontaminate", "mask"].contains(&stage);
+    // The other stage after reading is deduplication by whatever method.
+    let copies = dropped_by(&|stage| stage != "read" && !is_judging(stage));
+    let dropped = dropped_by(&is_judging);
+    let (records, kept) = (source.input().documents, source.kept().documents);
+    let documents = kept + dropped + copies;
+    let share = 100.0 * source.kept().bytes as f64 / source.input().bytes.max(1) as f64;
+    format!("{records:>9}{documents:>10}{dropped:>9}{copies:>9}{kept:>9}{share:>8.1}")
+}
+
+fn tokens(source: &SourceAccount) -> String {
+    let bytes_per_token =
+        (source.train.bytes + source.held_out.bytes) as f64 / n_tokens(source) as f64;
+    format!("{:>12}{:>12}{bytes_per_token:>8.2}", source.train.tokens, source.held_out.tokens)
 }
 
 /// The rules that dropped something, the most active first.

@@ -33,6 +33,12 @@ pub(super) fn account(account: &Account) -> String {
     )
 }
 
+/// What to do with a demo whose corpus is not there yet.
+pub(super) fn interrupted_before_training(out: &Path) -> String {
+    let out = out.display();
+    format!("interrupted; a demo begins anew: remove `{out}`, or give another folder with `--out`")
+}
+
 /// How to go on after an interruption.
 pub(super) fn interrupted(run: &Path) -> String {
     let run = run.display();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use neo_data::tokenizer::{Compression, Tokenizer};
-use neo_data::{Document, Language};
+use neo_data::{Document, Language, write::write_file};
 use serde::Serialize;
 
 use super::chart;
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         print!("{}", table(&names, &tokenizers, &rows));
     }
     if let Some(path) = &args.plot {
-        fs_err::write(path, chart::svg(&names, &rows)).map_err(neo_data::Error::io(path))?;
+        write_file(path, chart::svg(&names, &rows).as_bytes())?;
     }
     Ok(())
 }

@@ -4,9 +4,12 @@ use std::fmt::Write;
 
 use neo_data::pipeline::{Account, StageAccount, Tally};
 
-/// The table. Rules in brackets are totals of the stage; `share` is of the documents that came into the stage.
+use super::stage::limits;
+
+/// The table. Rules in brackets are totals of the stage; `share` is of the documents that came into the stage, `keeps`
+/// says what a rule keeps. Personal data that was masked has rows `(masked KIND)`, whose `found` is how often.
 pub(super) fn of(account: &Account) -> String {
-    let mut table = "stage,source,rule,documents,bytes,chars,share\n".to_owned();
+    let mut table = "stage,source,rule,documents,bytes,chars,share,keeps,found\n".to_owned();
     for source in &account.sources {
         for stage in &source.stages {
             add_stage(&mut table, &source.name, stage);
@@ -21,9 +24,15 @@ fn add_stage(table: &mut String, source: &str, stage: &StageAccount) {
     for (rule, tally) in totals.into_iter().chain(rules) {
         let Tally { documents, bytes, chars } = tally;
         let share = documents as f64 / stage.input.documents.max(1) as f64;
-        let [stage, source, rule] = [&stage.stage, source, rule].map(quoted);
+        let keeps = limits(&stage.settings, rule);
+        let [stage, source, rule, keeps] = [&stage.stage, source, rule, &keeps].map(quoted);
         // Writing into a String cannot fail.
-        let _ = writeln!(table, "{stage},{source},{rule},{documents},{bytes},{chars},{share}");
+        let _ =
+            writeln!(table, "{stage},{source},{rule},{documents},{bytes},{chars},{share},{keeps},");
+    }
+    for (kind, count) in &stage.masked {
+        let [stage, source] = [&stage.stage, source].map(quoted);
+        let _ = writeln!(table, "{stage},{source},(masked {kind}),,,,,,{count}");
     }
 }
 

@@ -75,6 +75,11 @@ fn summary(stage: &StageAccount) -> String {
             bytes(rewritten.after.bytes)
         );
     }
+    if !stage.masked.is_empty() {
+        let counts = stage.masked.iter();
+        let counts: Vec<String> = counts.map(|(kind, n)| format!("{kind} {n} times")).collect();
+        summary += &format!(" Masked were: {}.", counts.join(", "));
+    }
     summary
 }
 
@@ -97,7 +102,7 @@ fn rules(stage: &StageAccount) -> Vec<Rule> {
 }
 
 /// What a rule keeps, as the settings say it: in a table of rules, or in one of each language.
-fn limits(settings: &Value, rule: &str) -> String {
+pub(super) fn limits(settings: &Value, rule: &str) -> String {
     let Some(tables) = settings.as_object() else { return String::new() };
     let of_table = |(table, rules): (&String, &Value)| {
         let limits = rules.get(rule)?.as_object()?;

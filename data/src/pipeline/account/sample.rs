@@ -153,6 +153,7 @@ mod tests {
             url: None,
             language: Language::En,
             meta: serde_json::Map::new(),
+            origin: None,
         }
     }
 

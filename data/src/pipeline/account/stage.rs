@@ -34,6 +34,9 @@ pub struct StageAccount {
     /// Kept documents whose texts were changed or cut.
     #[serde(default)]
     pub rewritten: Rewritten,
+    /// Personal data that gave way to placeholders, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub masked: BTreeMap<String, u64>,
     /// Lengths of what was kept, as it was kept.
     #[serde(default)]
     pub kept_lengths: Lengths,
@@ -68,6 +71,13 @@ impl StageAccount {
         self.input += before;
         self.rewritten += Rewritten { before, after };
         self.pass_on(document, after);
+    }
+
+    /// So much personal data of each kind gave way to placeholders in a document.
+    pub fn mask(&mut self, counts: &BTreeMap<&'static str, u64>) {
+        for (kind, count) in counts {
+            *self.masked.entry((*kind).to_owned()).or_default() += count;
+        }
     }
 
     /// A document goes on without some of its parts, which count as dropped; `original` is its text before.
@@ -108,6 +118,11 @@ impl StageAccount {
         });
     }
 
+    /// The languages of the documents that came in.
+    pub fn languages(&self) -> impl Iterator<Item = Language> {
+        self.languages.keys().copied()
+    }
+
     fn pass_on(&mut self, document: &Document, tally: Tally) {
         self.kept += tally;
         self.kept_lengths.add(tally.chars);
@@ -142,6 +157,7 @@ impl AddAssign for StageAccount {
         self.kept_lengths += other.kept_lengths;
         self.dropped_lengths += other.dropped_lengths;
         self.kept_samples += other.kept_samples;
+        merge(&mut self.masked, other.masked);
         merge(&mut self.rules, other.rules);
         merge(&mut self.languages, other.languages);
         merge(&mut self.dropped_samples, other.dropped_samples);
@@ -167,6 +183,7 @@ mod tests {
             url: None,
             language: Language::ALL[i % 4],
             meta: serde_json::Map::new(),
+            origin: None,
         }
     }
 

@@ -171,7 +171,7 @@ impl Comparison<'_, '_> {
         meter: &Meter<'_>,
         mut handle: impl FnMut(u64, &[Document]) -> Result<()>,
     ) -> Result<()> {
-        let mut batches = Batches::open(&shard.input, meter)?;
+        let mut batches = Batches::open(shard.input()?, meter)?;
         let mut number = self.starts[index];
         loop {
             let batch = batches.next_good()?;

@@ -1,6 +1,6 @@
 //! `kind = "decontaminate"`: documents that repeat evaluation sets go, or the lines do that repeat them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Fate, Judge, Kind, Ready};
 use crate::{
@@ -16,9 +16,12 @@ pub(in crate::pipeline) const NAME: &str = "decontaminate";
 const VERSION: u32 = 1;
 
 pub(super) fn ready(settings: &Settings) -> Result<Ready> {
-    let mut contents = vec![Fingerprint::of_path(&settings.against)?];
+    let identity = |key: &str, path: &Path| {
+        Fingerprint::of_path(path).map_err(|error| error.asked_by(|| format!("`{key}`")))
+    };
+    let mut contents = vec![identity("against", &settings.against)?];
     if let Some(benchmarks) = &settings.benchmarks {
-        contents.push(Fingerprint::of_path(benchmarks)?);
+        contents.push(identity("benchmarks", benchmarks)?);
     }
     let decontaminator = Decontaminator::open(settings.clone())?;
     let settings = serde_json::json!(settings);

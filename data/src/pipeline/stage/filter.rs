@@ -70,6 +70,11 @@ struct Rules {
 }
 
 impl Judge for Rules {
+    fn caveat(&self, language: Language) -> Option<String> {
+        let is_judged = self.language.is_none_or(|judged| judged == language);
+        self.rules.caveat(language).filter(|_| is_judged)
+    }
+
     fn judge(&self, document: &Document) -> Fate {
         if self.language.is_some_and(|language| language != document.language) {
             return Fate::Keep;

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Changes whenever other data are found, or placeholders change.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 pub(super) fn ready(kinds: &Kinds) -> Result<Ready> {
     let settings = serde_json::json!(kinds);
@@ -16,6 +16,6 @@ pub(super) fn ready(kinds: &Kinds) -> Result<Ready> {
 
 impl Judge for Kinds {
     fn judge(&self, document: &Document) -> Fate {
-        mask(&document.text, self).map_or(Fate::Keep, |masked| Fate::Rewrite(masked.text))
+        mask(&document.text, self).map_or(Fate::Keep, Fate::Mask)
     }
 }

@@ -18,8 +18,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::ipc::{reader::FileReader, writer::FileWriter};
 
 use crate::{
-    Document, Error, Language, Result, corpus::Split, shard::PendingFile, shuffle::table::failed,
-    write::Output,
+    Document, Error, Language, Result, corpus::Split, pending_file::PendingFile,
+    shuffle::table::failed, write::Output,
 };
 
 /// Documents that are encoded together.
