@@ -64,7 +64,7 @@ fn figures_are_those_of_the_evaluation_and_weights_are_as_without() {
             "gold_bpb_write",
             "evaluating took",
             "% of the time",
-            "lower `eval.max_docs`",
+            "lower `eval.max_docs` or `eval.max_tokens`",
         ],
     );
     assert!(with.stdout.is_empty(), "progress is for stderr: {}", with.stdout);

@@ -21,7 +21,7 @@ use crate::{
     recipe::{QuestionSettings, Recipe},
 };
 
-/// Share of a run's time beyond which questions are too many.
+/// Share of a run's time beyond which a run that asks questions is told how to ask fewer.
 const TOO_LARGE_A_SHARE: f64 = 0.05;
 
 /// Everything that is measured, ready.
@@ -72,16 +72,16 @@ impl Evaluation {
         self.spent
     }
 
-    /// Counts the time of one evaluation in a run that took `total` so far; says once when questions
-    /// take too much of it.
+    /// Counts the time of one evaluation in a run that took `total` so far; says once when a run that
+    /// asks questions evaluates too much.
     pub(crate) fn count(&mut self, elapsed: Duration, total: Duration) {
         self.spent += elapsed;
         let share = self.spent.as_secs_f64() / total.as_secs_f64();
         if self.questions.is_some() && share > TOO_LARGE_A_SHARE && !self.has_warned {
             self.has_warned = true;
             tracing::warn!(
-                "evaluating took {:.0} % of the run's time so far; raise `eval.interval_steps` or \
-                 lower `eval.max_docs`",
+                "evaluating took {:.0} % of the run's time so far; raise `eval.interval_steps`, or \
+                 lower `eval.max_docs` or `eval.max_tokens`",
                 100.0 * share
             );
         }

@@ -16,8 +16,8 @@ use crate::error::Usage;
 pub(super) const SEED: u64 = 1234;
 /// Samples of a kind.
 const N_SAMPLES: usize = 2;
-/// Characters shown of a prompt, from its end, and of what was written, from its beginning.
-const MAX_CHARS: usize = 700;
+/// Columns shown of a prompt, from its end, and of what was written, from its beginning.
+const MAX_COLUMNS: usize = 700;
 /// Characters within which a word that was cut in two ends.
 const MAX_WORD_CHARS: usize = 20;
 /// A score from here on counts as right where scores are not 0 or 1.
@@ -267,23 +267,32 @@ fn target(value: &Value) -> String {
     }
 }
 
-/// The last characters of a prompt: the question, after the shots.
+/// The last columns of a prompt: the question, after the shots.
 fn end(text: &str) -> String {
-    let n = text.chars().count();
-    if n <= MAX_CHARS {
+    let from_the_end = text.char_indices().rev();
+    let Some(start) = past_room(from_the_end).map(|(at, c)| at + c.len_utf8()) else {
         return text.trim().to_owned();
-    }
-    let tail: String = text.chars().skip(n - MAX_CHARS).collect();
+    };
+    let tail = &text[start..];
     let word = tail.char_indices().take(MAX_WORD_CHARS).find(|(_, c)| c.is_whitespace());
     format!("… {}", tail[word.map_or(0, |(at, _)| at)..].trim())
 }
 
-/// The first characters of what was written.
+/// The first columns of what was written.
 fn beginning(text: &str) -> String {
-    match text.char_indices().nth(MAX_CHARS) {
+    match past_room(text.char_indices()) {
         Some((at, _)) => format!("{} …", text[..at].trim()),
         None => text.trim().to_owned(),
     }
+}
+
+/// The first character for which there is no room; Chinese ones take two columns.
+fn past_room(mut chars: impl Iterator<Item = (usize, char)>) -> Option<(usize, char)> {
+    let mut columns = 0;
+    chars.find(|(_, c)| {
+        columns += if c.len_utf8() > 2 { 2 } else { 1 };
+        columns > MAX_COLUMNS
+    })
 }
 
 #[cfg(test)]
@@ -344,8 +353,13 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_between_characters() {
-        let long = "磨".repeat(2 * MAX_CHARS);
-        assert_eq!(end(&long).chars().count(), MAX_CHARS + 2);
-        assert_eq!(beginning(&long).chars().count(), MAX_CHARS + 2);
+        let check = |one: &str, n: usize| {
+            let long = one.repeat(2 * MAX_COLUMNS);
+            assert_eq!(end(&long).chars().count(), n + 2);
+            assert_eq!(beginning(&long).chars().count(), n + 2);
+        };
+        check("m", MAX_COLUMNS);
+        check("磨", MAX_COLUMNS / 2);
+        assert_eq!(end("磨 mill\n"), "磨 mill");
     }
 }
