@@ -31,7 +31,7 @@ SPLITS = {"1x8": 8, "2x4": 4, "8x1": 1}  # micro-batches x rows -> rows of a mic
 FINISHED_CHECKPOINT = re.compile(r"step-\d{8}")
 UNFINISHED_CHECKPOINT = re.compile(r"\.step-\d{8}\.partial")
 # Lines differ between runs in these keys: they tell time, not numbers.
-TIMINGS = {"tokens_per_sec", "mfu", "step_ms", "mem_bytes", "eta_secs"}
+TIMINGS = {"tokens_per_sec", "mfu", "step_ms", "mem_bytes", "eta_secs", "eval_ms"}
 PATIENCE_SECS = 600
 
 RECIPE = """\

@@ -16,6 +16,7 @@ mod error;
 mod interrupt;
 mod progress;
 mod report;
+mod whole_file;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,8 @@
 mod chart;
 pub(crate) mod cleaning;
 mod curves;
+pub(crate) mod evaluation;
+mod radar;
 mod retention;
 mod svg;
 
@@ -191,6 +193,7 @@ impl Run {
             figures.push(("in".into(), duration(seconds), "of steps"));
             figures.push(("speed".into(), short(median_speed(&self.steps)), "tokens/s, median"));
         }
+        figures.extend(self.evaluating());
         let last = self.evals.last().map(|last| &last.eval);
         let keys = last.map(|eval| eval.keys().map(String::as_str)).into_iter().flatten();
         for key in in_reading_order(keys) {
@@ -200,6 +203,19 @@ impl Run {
             }
         }
         figures
+    }
+}
+
+impl Run {
+    /// The share of the run's time that went into evaluations; steps that are not logged count as the mean.
+    fn evaluating(&self) -> Option<KeyFigure> {
+        let millis: Vec<f64> = self.evals.iter().filter_map(|eval| eval.eval_ms).collect();
+        let evaluating = millis.iter().sum::<f64>();
+        let logged = self.steps.iter().map(|step| step.step_ms).sum::<f64>();
+        let training = logged / self.steps.len() as f64 * self.steps.last()?.step as f64;
+        let share = 100.0 * evaluating / (training + evaluating);
+        (!millis.is_empty())
+            .then(|| ("evaluating took".into(), format!("{share:.1} %"), "of the time"))
     }
 }
 
@@ -307,7 +323,7 @@ mod tests {
         r#"{"step":3,"tokens":192,"phase":"two","loss":1.5,"lr":0.1,"grad_norm":1.0,"#,
         r#""tokens_per_sec":50.0,"step_ms":2.0}"#,
         "\n",
-        r#"{"step":3,"eval":{"bpb_zh":1.25,"bpb_en":1.5}}"#,
+        r#"{"step":3,"eval":{"bpb_zh":1.25,"bpb_en":1.5,"acc_boolq":0.5},"eval_ms":2.0}"#,
         "\n",
     );
 
@@ -327,7 +343,15 @@ mod tests {
     #[test]
     fn metrics_alone_make_a_page() {
         let page = page(&[("metrics.jsonl", METRICS)]).unwrap();
-        for part in ["<b>Loss</b>", "held-out Chinese", "<b>Throughput</b>", ">two</text>"] {
+        let parts = [
+            "<b>Loss</b>",
+            "held-out Chinese",
+            "<b>Throughput</b>",
+            ">two</text>",
+            "<b>Choices</b>",
+            "25.0 %",
+        ];
+        for part in parts {
             assert!(page.contains(part), "{part} is missing");
         }
         for part in ["<h2>Samples</h2>", "<h2>Data</h2>", "<h2>Recipe</h2>", "<script", "src="] {

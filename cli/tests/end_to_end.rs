@@ -36,7 +36,7 @@ fn numbers(place: &Workplace, run: &str) -> Vec<serde_json::Value> {
         .map(|line| {
             let mut line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
             let map = line.as_object_mut().expect("a line is an object");
-            for timing in ["tokens_per_sec", "mfu", "step_ms", "mem_bytes"] {
+            for timing in ["tokens_per_sec", "mfu", "step_ms", "mem_bytes", "eval_ms"] {
                 map.remove(timing);
             }
             line

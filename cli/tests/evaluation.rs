@@ -1,53 +1,17 @@
 //! `neo eval --tasks` and `neo eval compare` on a tiny model: results, continuation, wrong input.
 
+#[path = "program/benchmarks.rs"]
+mod benchmarks;
 mod program;
 #[path = "program/training.rs"]
 mod training;
 
-use program::{Workplace, snapshot};
+use benchmarks::{CHOICE, MODEL, WRITE, eval, json, place};
+use program::snapshot;
 use serde_json::Value;
 
 /// Exit code for wrong usage or input.
 const WRONG_INPUT: i32 = 2;
-
-/// The model that the small training run leaves.
-const MODEL: &str = "run/checkpoints/step-00000008";
-
-const CHOICE: &str = "task: mill\ndataset_path: json\noutput_type: multiple_choice\ntest_split: test\n\
-    fewshot_split: test\nnum_fewshot: 1\ndataset_kwargs: {data_files: {test: questions.jsonl}}\n\
-    doc_to_text: '{{q}}'\ndoc_to_choice: a\ndoc_to_target: gold\n\
-    metadata: {version: 2.0, neo: {chance: 0.5, opencompass: {mode: ppl, template: '{{q}} {{label}}'}}}\n";
-
-const WRITE: &str = "task: write\ndataset_path: json\noutput_type: generate_until\ntest_split: test\n\
-    dataset_kwargs: {data_files: {test: questions.jsonl}}\ndoc_to_text: '{{q}}'\n\
-    doc_to_target: '{{a[gold]}}'\ngeneration_kwargs: {until: ['.'], max_gen_toks: 6}\n";
-
-/// A trained model, two task files and their data.
-fn place() -> Workplace {
-    let place = Workplace::new();
-    place.prepare_training();
-    place.neo(&["train", "train.toml", "--out", "run", "--device", "flex"]).check(0, &[]);
-    let row = |i: usize| {
-        let answers =
-            if i.is_multiple_of(3) { r#"["corn", "old mill"]"# } else { r#"["river", "corn"]"# };
-        format!("{{\"q\": \"the miller {i}\", \"a\": {answers}, \"gold\": {}}}\n", i % 2)
-    };
-    place.write("questions.jsonl", (0..12).map(row).collect::<String>());
-    place.write("mill.yaml", CHOICE);
-    place.write("write.yaml", WRITE);
-    place
-}
-
-fn json(place: &Workplace, name: &str) -> Value {
-    let text = fs_err::read_to_string(place.path(name)).expect("results");
-    serde_json::from_str(&text).expect("JSON")
-}
-
-fn eval<'a>(tasks: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["eval", "--model", MODEL, "--device", "flex", "--tasks", tasks];
-    arguments.extend(more);
-    arguments
-}
 
 #[test]
 fn results_have_that_programs_layout_and_can_be_compared() {

@@ -47,6 +47,14 @@ fn right_and_wrong_programs_are_told_apart() {
 }
 
 #[test]
+fn a_program_that_leaves_before_its_tests_has_not_passed() {
+    for leave in ["exit(0)", "import sys\nsys.exit()", "import os\nos._exit(0)", "raise SystemExit"]
+    {
+        check(&format!("{leave}\nassert False"), "it ended before the end of its tests");
+    }
+}
+
+#[test]
 fn a_fork_bomb_has_no_children() {
     check("import os\nwhile True:\n    os.fork()", "PermissionError");
     check("import subprocess\nsubprocess.run(['sleep', '100'])", "Error");

@@ -79,8 +79,7 @@ pub fn evaluate(
     cache: &mut AnswerCache,
     programs: Option<&dyn ProgramRunner>,
 ) -> Result<Outcome> {
-    let asked = task.requests(settings.limit)?;
-    check_prompt(task, &asked)?;
+    let asked = requests(task, settings)?;
     let responses = ask(task, model, &asked, cache)?;
     let mut samples = Vec::new();
     let mut measures = Vec::new();
@@ -100,6 +99,16 @@ pub fn evaluate(
     }
     let requests_sha256 = requests_sha256(&asked);
     Ok(Outcome { measures, samples, requests_sha256, n_documents: asked.len() })
+}
+
+/// What is asked of the model, if it is what the task file pins.
+///
+/// # Errors
+/// Templates that do not fit a document, or prompts that are not those of the task file.
+pub fn requests(task: &Task, settings: Settings) -> Result<Vec<Asked>> {
+    let asked = task.requests(settings.limit)?;
+    check_prompt(task, &asked)?;
+    Ok(asked)
 }
 
 /// Refuses prompts that are not those that the task file pins, unless the caller changed the shots.

@@ -21,7 +21,7 @@ use neo_model::weights::{
 use serde::{Deserialize, Serialize};
 
 pub use manifest::{Manifest, ManifestFile, is_checkpoint, verify};
-pub use retention::{latest_verified, list};
+pub use retention::{latest_verified, list, step_of};
 
 use crate::{Error, Result};
 

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod checkpoint;
 mod error;
+mod evaluation;
 mod memory;
 pub mod metrics;
 pub mod optimizer;

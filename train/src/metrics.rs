@@ -47,14 +47,17 @@ pub struct StepMetrics {
     pub mem_bytes: Option<u64>,
 }
 
-/// One evaluation on held-out text.
+/// One evaluation on held-out text and benchmarks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalMetrics {
     /// Updates done.
     pub step: u64,
-    /// Figures by name, such as `bpb_en`.
+    /// Figures by name, such as `bpb_en` and `acc_arc_easy`.
     pub eval: BTreeMap<String, f64>,
+    /// Wall time of this evaluation, milliseconds; files of earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_ms: Option<f64>,
 }
 
 /// A line of `metrics.jsonl`.
@@ -173,8 +176,9 @@ impl MetricsWriter {
     /// As [`MetricsWriter::step`].
     pub fn eval(&mut self, metrics: &EvalMetrics) -> Result<()> {
         let tags: Vec<String> = metrics.eval.keys().map(|name| format!("eval/{name}")).collect();
-        let values: Vec<(&str, f64)> =
-            tags.iter().map(String::as_str).zip(metrics.eval.values().copied()).collect();
+        let figures = tags.iter().map(String::as_str).zip(metrics.eval.values().copied());
+        let time = metrics.eval_ms.map(|eval_ms| ("speed/eval_ms", eval_ms));
+        let values: Vec<(&str, f64)> = figures.chain(time).collect();
         self.append(metrics.step, metrics, &values)
     }
 
@@ -273,7 +277,7 @@ mod tests {
     }
 
     fn eval(step: u64) -> EvalMetrics {
-        EvalMetrics { step, eval: BTreeMap::from([("bpb_en".to_owned(), 0.9)]) }
+        EvalMetrics { step, eval: BTreeMap::from([("bpb_en".to_owned(), 0.9)]), eval_ms: None }
     }
 
     /// A run folder with updates 1 to 6 and evaluations after 3 and 6.

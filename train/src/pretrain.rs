@@ -4,7 +4,6 @@
 //! step, so a run that goes on from a checkpoint repeats the uninterrupted one bit for bit.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -15,20 +14,16 @@ use std::{
 
 use burn::tensor::Device;
 use neo_data::{
-    Language,
     corpus::Corpus,
     loader::{Loader, LoaderSettings},
     mixture,
-};
-use neo_eval::{
-    held_out::{self, HeldOutDocument},
-    perplexity,
 };
 use neo_model::Transformer;
 
 use crate::{
     Error, Result,
     checkpoint::{Checkpoint, TrainState},
+    evaluation::Evaluation,
     memory,
     metrics::{EvalMetrics, MetricsWriter, StepMetrics},
     optimizer::Optimizer,
@@ -75,6 +70,13 @@ pub enum Event<'a> {
     Evaluated(&'a EvalMetrics),
     /// A checkpoint is on disk.
     Saved(&'a Checkpoint),
+    /// The loop is over, finished or not.
+    Ended {
+        /// Time since it began, in this process.
+        total: Duration,
+        /// What of it went into evaluations.
+        evaluating: Duration,
+    },
 }
 
 /// How a run ended.
@@ -100,10 +102,11 @@ pub fn pretrain(
 ) -> Result<Outcome> {
     let started = Instant::now();
     let mut run = Run::open(recipe, options, on_event)?;
+    let mut end = Outcome::Finished;
     while let Some(position) = recipe.phase_at(run.step) {
         if let Some(outcome) = stop_reason(options, started) {
-            run.save(on_event)?;
-            return Ok(outcome);
+            end = outcome;
+            break;
         }
         run.enter(&position, on_event)?;
         let step_started = Instant::now();
@@ -117,7 +120,9 @@ pub fn pretrain(
         run.save_if_due(on_event)?;
     }
     run.save(on_event)?;
-    Ok(Outcome::Finished)
+    let (total, evaluating) = (run.started.elapsed(), run.evaluation.spent());
+    on_event(&Event::Ended { total, evaluating });
+    Ok(end)
 }
 
 fn stop_reason(options: &RunOptions, started: Instant) -> Option<Outcome> {
@@ -133,8 +138,7 @@ struct Run<'a> {
     device: &'a Device,
     folder: RunFolder,
     corpus: Arc<Corpus>,
-    /// Held-out documents of each language.
-    held_out: Vec<(Language, Vec<HeldOutDocument>)>,
+    evaluation: Evaluation,
     optimizer: Optimizer,
     metrics: MetricsWriter,
     /// Loader of the current phase, by its index.
@@ -143,6 +147,8 @@ struct Run<'a> {
     step: u64,
     /// Steps done when the newest checkpoint was written.
     saved_step: Option<u64>,
+    /// When the loop began in this process.
+    started: Instant,
 }
 
 impl<'a> Run<'a> {
@@ -158,6 +164,7 @@ impl<'a> Run<'a> {
         for phase in &recipe.phases {
             mixture::shares(&corpus, &phase.mixture)?;
         }
+        let evaluation = Evaluation::open(recipe, &corpus)?;
         let folder = RunFolder::open(&options.out, recipe)?;
         let found = folder.checkpoint(&options.resume, recipe, corpus.hash())?;
         let optimizer = match &found.checkpoint {
@@ -171,13 +178,6 @@ impl<'a> Run<'a> {
         };
         folder.describe(recipe, &options.environment)?;
         let step = found.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state().step);
-        let held_out = held_out::languages(&corpus)
-            .into_iter()
-            .map(|language| {
-                let documents = held_out::documents(&corpus, language, recipe.eval.max_tokens)?;
-                Ok((language, documents))
-            })
-            .collect::<Result<_>>()?;
         on_event(&Event::Started {
             step,
             total_steps: recipe.total_steps(),
@@ -191,10 +191,11 @@ impl<'a> Run<'a> {
             saved_step: found.checkpoint.map(|_| step),
             folder,
             corpus,
-            held_out,
+            evaluation,
             optimizer,
             loader: None,
             step,
+            started: Instant::now(),
         })
     }
 
@@ -292,16 +293,15 @@ impl<'a> Run<'a> {
         if !phase_ends && !self.is_due(self.recipe.eval.interval_steps) {
             return Ok(());
         }
+        let started = Instant::now();
         let precision = self.recipe.precision;
         let parameters = self.optimizer.weights(precision.compute_dtype());
         let model = Transformer { config: self.recipe.model.clone(), parameters };
-        let mut figures = BTreeMap::new();
-        for (language, documents) in &self.held_out {
-            let sums = perplexity::held_out(&model, documents, self.recipe.batch.seq_len)?;
-            figures.insert(format!("bpb_{language}"), sums.bits_per_byte());
-            figures.insert(format!("loss_{language}"), sums.loss());
-        }
-        let metrics = EvalMetrics { step: self.step, eval: figures };
+        let eval = self.evaluation.measure(&model)?;
+        let elapsed = started.elapsed();
+        self.evaluation.count(elapsed, self.started.elapsed());
+        let eval_ms = Some(elapsed.as_secs_f64() * 1e3);
+        let metrics = EvalMetrics { step: self.step, eval, eval_ms };
         self.metrics.eval(&metrics)?;
         on_event(&Event::Evaluated(&metrics));
         Ok(())

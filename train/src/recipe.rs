@@ -145,14 +145,42 @@ pub enum OptimizerState {
     Continue,
 }
 
-/// Evaluation within the loop.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// Evaluation within the loop. The last three keys stand together or not at all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalSettings {
     /// Steps between evaluations.
     pub interval_steps: u64,
     /// Held-out tokens per language, 0 for all.
     pub max_tokens: u64,
+    /// Benchmarks that are asked as well: names of tasks and groups, or paths of task files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Vec<String>>,
+    /// Folder of the evaluation sets, relative to the working directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// Documents of each task, from the first on; of each part, in a task of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_docs: Option<usize>,
+}
+
+/// What [`EvalSettings`] says about benchmarks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuestionSettings<'a> {
+    /// Names and paths.
+    pub tasks: &'a [String],
+    /// Folder of the evaluation sets.
+    pub data: &'a Path,
+    /// Documents of each task.
+    pub max_docs: usize,
+}
+
+impl EvalSettings {
+    /// The benchmarks that are asked, if any are.
+    pub fn questions(&self) -> Option<QuestionSettings<'_>> {
+        let (tasks, data, max_docs) = (self.tasks.as_ref()?, self.data.as_ref()?, self.max_docs?);
+        Some(QuestionSettings { tasks, data, max_docs })
+    }
 }
 
 /// When checkpoints are written and how many stay.

@@ -1,7 +1,8 @@
-//! `neo eval`: a model on held-out text or on benchmarks, and two results compared.
+//! `neo eval`: a model on held-out text or on benchmarks, two results compared, results as a page.
 
 mod compare;
 mod held_out;
+mod report;
 mod tasks;
 
 use std::path::PathBuf;
@@ -41,11 +42,15 @@ pub(crate) struct Args {
 enum Command {
     /// Compare two results on the same documents: McNemar's test and a paired bootstrap
     Compare(compare::Args),
+    /// Draw results as one self-contained HTML page: tables, curves over checkpoints, samples
+    Report(report::Args),
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(Command::Compare(args)) = args.command {
-        return compare::run(&args).map(|()| ExitCode::SUCCESS);
+    match &args.command {
+        Some(Command::Compare(args)) => return compare::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Report(args)) => return report::run(args).map(|()| ExitCode::SUCCESS),
+        None => {}
     }
     if args.tasks == ["list"] {
         return tasks::list().map(|()| ExitCode::SUCCESS);

@@ -84,6 +84,7 @@ pub(crate) fn train(
     let progress = Progress::new(format!("train {}", recipe.name), Some(recipe.total_steps()));
     let mut eta = TimeLeft::default();
     let mut newest: Option<PathBuf> = None;
+    let mut cost = None;
     let outcome = pretrain(recipe, &options, &mut |event| match event {
         Event::Started { step, checkpoint, warnings, .. } => {
             warnings.iter().for_each(|warning| write_line(&format!("warning: {warning}")));
@@ -106,6 +107,7 @@ pub(crate) fn train(
             tracing::info!(checkpoint = %checkpoint.dir().display(), "saved");
             newest = Some(checkpoint.dir().to_owned());
         }
+        Event::Ended { total, evaluating } => cost = Some(cost_line(*total, *evaluating)),
     })?;
     drop(progress);
     let how = match outcome {
@@ -115,6 +117,7 @@ pub(crate) fn train(
     };
     let newest = newest.map_or("none".to_owned(), |dir| dir.display().to_string());
     write_line(&format!("{how}; newest checkpoint: {newest}"));
+    cost.iter().for_each(|line| write_line(line));
     Ok(outcome)
 }
 
@@ -130,7 +133,13 @@ fn note(step: &StepMetrics, left: Duration) -> String {
 fn evaluation_line(metrics: &EvalMetrics) -> String {
     let figures: Vec<String> =
         metrics.eval.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-    format!("step {}: held out: {}", metrics.step, figures.join(", "))
+    format!("step {}: {}", metrics.step, figures.join(", "))
+}
+
+/// What evaluating cost.
+fn cost_line(total: Duration, evaluating: Duration) -> String {
+    let [total, evaluating] = [total, evaluating].map(|time| time.as_secs_f64());
+    format!("evaluating took {evaluating:.1} s, {:.1} % of the time", 100.0 * evaluating / total)
 }
 
 /// Time left at the smoothed speed of the last steps, counted in tokens.

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::svg::{escaped, line, rect, text};
+use super::svg::{circle, escaped, line, rect, text};
 
 /// Points kept of a series; more than the chart has pixels would only make the file large.
 const MAX_POINTS: usize = 1200;
@@ -57,6 +57,16 @@ pub(crate) struct Level {
     pub(crate) colour: Option<usize>,
 }
 
+/// How far off a value may be.
+pub(crate) struct Whisker {
+    /// Where it stands.
+    pub(crate) x: f64,
+    /// Lowest and highest value.
+    pub(crate) range: (f64, f64),
+    /// Colour of the style sheet.
+    pub(crate) colour: usize,
+}
+
 /// A stretch of the x axis with a name.
 pub(crate) struct Span {
     /// What it is.
@@ -83,6 +93,8 @@ pub(crate) struct Chart<'a> {
     pub(crate) series: Vec<Series>,
     /// Lines to compare with.
     pub(crate) levels: Vec<Level>,
+    /// Uncertainty of points, behind the curves.
+    pub(crate) whiskers: Vec<Whisker>,
     /// Phases.
     pub(crate) spans: &'a [Span],
 }
@@ -99,6 +111,15 @@ impl Chart<'_> {
         self.draw_spans(&plot, &mut svg);
         self.draw_axes(&plot, &mut svg);
         self.draw_levels(&plot, &mut svg);
+        for Whisker { x, range, colour } in &self.whiskers {
+            let x = plot.x(*x);
+            line(
+                &mut svg,
+                &format!("whisker c{colour}"),
+                (x, plot.y(range.0)),
+                (x, plot.y(range.1)),
+            );
+        }
         for series in &self.series {
             draw_series(series, &plot, &mut svg);
         }
@@ -192,7 +213,10 @@ impl Plot {
             || chart.series.iter().flat_map(|series| &series.points).filter(|p| drawable(p));
         let x_range = range(points().map(|p| p.0))?;
         let levels = chart.levels.iter().map(|level| level.y).filter(|&y| drawable(&(0.0, y)));
-        let y_range = padded(range(points().map(|p| p.1).chain(levels))?, chart.scale);
+        let whiskers = chart.whiskers.iter().flat_map(|whisker| [whisker.range.0, whisker.range.1]);
+        let whiskers = whiskers.filter(|&y| drawable(&(0.0, y)));
+        let values = points().map(|p| p.1).chain(levels).chain(whiskers);
+        let y_range = padded(range(values)?, chart.scale);
         let longest = chart.levels.iter().map(|level| level.name.chars().count()).max();
         let margin_right = longest.map_or(12.0, |n| 52.0 + 6.4 * n as f64);
         Some(Self {
@@ -258,12 +282,7 @@ fn draw_series(series: &Series, plot: &Plot, svg: &mut String) {
     let _ = write!(svg, "<path class=\"{class} c{}\" d=\"{path}\"/>", series.colour);
     if series.stroke == Stroke::Dotted {
         for &(x, y) in &points {
-            let (x, y) = (plot.x(x), plot.y(y));
-            let _ = write!(
-                svg,
-                "<circle class=\"dot c{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>",
-                series.colour
-            );
+            circle(svg, &format!("dot c{}", series.colour), (plot.x(x), plot.y(y)), 2.6);
         }
     }
 }
@@ -404,6 +423,7 @@ mod tests {
             scale: Scale::Log,
             series: vec![series],
             levels: vec![level],
+            whiskers: vec![Whisker { x: 100.0, range: (0.8, 1.2), colour: 1 }],
             spans: &spans,
         }
         .to_svg()
@@ -412,7 +432,9 @@ mod tests {
     #[test]
     fn a_chart_holds_what_was_asked_for() {
         let svg = chart(vec![(0.0, 4.0), (50.0, f64::NAN), (100.0, 1.0)]).unwrap();
-        for part in ["floor 0.5", "a&lt;b", "two", "nats", "step", "aria-label=\"loss\""] {
+        for part in
+            ["floor 0.5", "a&lt;b", "two", "nats", "step", "whisker c1", "aria-label=\"loss\""]
+        {
             assert!(svg.contains(part), "{part} is missing in {svg}");
         }
         assert_eq!(svg.matches("<circle").count(), 2, "the value that is not a number is left out");

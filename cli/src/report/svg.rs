@@ -19,6 +19,11 @@ pub(super) fn rect(svg: &mut String, class: &str, (x, y): (f64, f64), (width, he
     );
 }
 
+/// A dot.
+pub(super) fn circle(svg: &mut String, class: &str, (x, y): (f64, f64), radius: f64) {
+    let _ = write!(svg, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>");
+}
+
 /// Words.
 pub(super) fn text(svg: &mut String, class: &str, (x, y): (f64, f64), words: &str) {
     let words = escaped(words);

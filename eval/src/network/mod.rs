@@ -111,6 +111,16 @@ impl<'a> Network<'a> {
     }
 }
 
+/// How many pairs lose the beginning of their context to a model that sees `max_len` tokens.
+///
+/// # Errors
+/// A continuation that is longer than that.
+pub fn count_cut(tokenizer: &Tokenizer, max_len: usize, pairs: &[Pair<'_>]) -> Result<usize> {
+    let encoder = Encoder { tokenizer, max_len };
+    let rows: Vec<Row> = pairs.par_iter().map(|pair| encoder.pair(*pair)).collect::<Result<_>>()?;
+    Ok(rows.iter().filter(|row| row.is_cut).count())
+}
+
 impl LanguageModel for Network<'_> {
     fn log_likelihoods(
         &self,

@@ -67,8 +67,13 @@ fn hashes(task: &Task, sample: &Sample) -> [String; 3] {
 
 /// Hash of all samples' hashes: equal when documents, prompts and targets are.
 pub(super) fn task_hash(task: &Task, samples: &[Sample]) -> String {
+    joined_hash(samples.iter().flat_map(|sample| hashes(task, sample)))
+}
+
+/// Hash of hashes in hexadecimal, one after the other.
+pub(super) fn joined_hash(parts: impl Iterator<Item = impl AsRef<[u8]>>) -> String {
     let mut hash = Sha256::new();
-    for part in samples.iter().flat_map(|sample| hashes(task, sample)) {
+    for part in parts {
         hash.update(part);
     }
     hex(&hash.finalize())

@@ -120,7 +120,7 @@ fn metrics(name: &str, alias: &str, measures: &[Measure], n: usize) -> Map<Strin
 }
 
 /// Tasks of a group and of the groups inside it.
-fn leaves(group: &Group, groups: &[Group]) -> Vec<String> {
+pub(crate) fn leaves(group: &Group, groups: &[Group]) -> Vec<String> {
     let mut found = Vec::new();
     for child in &group.children {
         match groups.iter().find(|group| group.name == *child && group.children != [child.clone()])

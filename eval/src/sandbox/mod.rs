@@ -9,6 +9,7 @@
 mod confine;
 
 use std::ffi::OsString;
+use std::hash::{BuildHasher, RandomState};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -71,7 +72,8 @@ impl Sandbox {
 
     fn run_in(&self, folder: &Path, program: &str) -> Result<Verdict> {
         let io = || neo_data::Error::io(folder);
-        fs_err::write(folder.join("program.py"), program).map_err(io())?;
+        let mark = Mark::new(folder);
+        fs_err::write(folder.join("program.py"), mark.behind(program)).map_err(io())?;
         let log = fs_err::File::create(folder.join("stderr")).map_err(io())?;
         let mut command = Command::new(&self.executable);
         command.arg(CONFINED).arg(folder).arg(&self.interpreter);
@@ -80,7 +82,10 @@ impl Sandbox {
         let child = command.spawn().map_err(neo_data::Error::io(&self.executable))?;
         let ended = self.wait(child, folder)?;
         Ok(match ended {
-            Ok(status) if status.success() => Verdict::Passed,
+            Ok(status) if status.success() && mark.is_made() => Verdict::Passed,
+            Ok(status) if status.success() => {
+                Verdict::Failed("it ended before the end of its tests".to_owned())
+            }
             Ok(status) => {
                 Verdict::Failed(format!("{status}: {}", last_line(&folder.join("stderr"))))
             }
@@ -108,6 +113,33 @@ impl Sandbox {
         child.kill().ok();
         child.wait().map_err(neo_data::Error::io(&self.executable))?;
         Ok(ended)
+    }
+}
+
+/// What a program leaves at its very end: one that calls `exit()` before its tests has not passed.
+struct Mark {
+    path: PathBuf,
+    text: String,
+}
+
+impl Mark {
+    /// A mark that no program knows beforehand.
+    fn new(folder: &Path) -> Self {
+        let text = format!("{:016x}", RandomState::new().hash_one(folder));
+        Self { path: folder.join("end"), text }
+    }
+
+    /// The program with the mark behind it. A string of JSON is one of Python.
+    fn behind(&self, program: &str) -> String {
+        let path = serde_json::Value::from(self.path.to_string_lossy());
+        format!(
+            "{program}\n\nwith __import__('builtins').open({path}, 'w') as end:\n    end.write('{}')\n",
+            self.text
+        )
+    }
+
+    fn is_made(&self) -> bool {
+        std::fs::read(&self.path).is_ok_and(|found| found == self.text.as_bytes())
     }
 }
 

@@ -133,9 +133,33 @@ impl Library {
         Ok(choosing.selection)
     }
 
+    /// As [`Library::select`], where paths of task files and of folders of such may stand for names.
+    ///
+    /// # Errors
+    /// As [`Library::select`], and a path that holds no task.
+    pub fn select_with_paths(
+        mut self,
+        names: &[String],
+        data: &Path,
+        shots: Option<usize>,
+    ) -> Result<Selection> {
+        let mut wanted = Vec::new();
+        for name in names {
+            let path = Path::new(name);
+            let is_file = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+            if is_file || path.is_dir() {
+                wanted.extend(self.add(path)?);
+            } else {
+                wanted.push(name.clone());
+            }
+        }
+        self.select(&wanted, data, shots)
+    }
+
     fn unknown(&self, name: &str) -> Error {
         let near = self.names().min_by_key(|known| distance(known, name));
-        let hint = near.map(|near| format!("did you mean `{near}`? `--tasks list` shows all"));
+        let hint =
+            near.map(|near| format!("did you mean `{near}`? `neo eval --tasks list` shows all"));
         Error::Task {
             task: name.to_owned(),
             problem: "there is no such task or group".into(),

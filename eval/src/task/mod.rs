@@ -1,11 +1,12 @@
 //! A task: settings and documents together, ready to build requests.
 //!
 //! `yaml` reads the file, `definition` validates it, `source` reads its data, `prompt` turns
-//! documents into contexts with shots, `request` into what the model is asked; `library` finds tasks
-//! and groups by name.
+//! documents into contexts with shots, `request` into what the model is asked, `gold` into the right
+//! answer; `library` finds tasks and groups by name.
 
 mod built_in;
 pub mod definition;
+mod gold;
 pub mod library;
 pub mod own;
 mod prompt;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use self::definition::{Definition, Generation, Output};
+pub use self::gold::Gold;
 pub use self::request::{Asked, Request, prompt_sha256, requests_sha256};
 pub use self::source::{Document, Splits};
 

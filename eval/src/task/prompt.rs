@@ -50,7 +50,7 @@ impl Task {
     }
 
     /// `gen_prefix`: how the answer begins.
-    fn prefix(&self, document: &Document) -> Result<Option<String>> {
+    pub(super) fn prefix(&self, document: &Document) -> Result<Option<String>> {
         let template = self.definition.prefix.as_ref();
         template.map(|template| self.resolve(template, document)).transpose()
     }
@@ -149,7 +149,7 @@ fn question(asked: &str, delimiter: &str, prefix: Option<&str>) -> String {
 }
 
 /// Whether neither side has white space where they meet.
-fn needs_delimiter(before: &str, after: &str) -> bool {
+pub(super) fn needs_delimiter(before: &str, after: &str) -> bool {
     match (before.chars().last(), after.chars().next()) {
         (Some(last), Some(first)) => !is_space(last) && !is_space(first),
         _ => false,

@@ -158,7 +158,7 @@ fn missing(task: &Definition, path: &Path, error: Error) -> Error {
     }
     let hint = match &task.own.bring {
         Some(bring) => bring.clone(),
-        None => "name the folder of the evaluation sets with `--data DIR`".into(),
+        None => "name the folder of the evaluation sets: `--data DIR`, or `eval.data` in a training recipe".into(),
     };
     Error::Task {
         task: task.task.clone(),

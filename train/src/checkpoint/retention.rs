@@ -98,8 +98,9 @@ fn steps(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(steps)
 }
 
-/// Inverse of `name`; other spellings of the number are not ours.
-fn step_of(file_name: &str) -> Option<u64> {
+/// The step after which a checkpoint of this folder name was written; other names, other spellings of
+/// the number among them, are not ours.
+pub fn step_of(file_name: &str) -> Option<u64> {
     let step = file_name.strip_prefix(PREFIX)?.parse().ok()?;
     (name(step) == file_name).then_some(step)
 }

@@ -80,6 +80,7 @@ mod tests {
     fn changes_that_forbid_a_resume_are_named() {
         check_changed(&[], &[]);
         check_changed(&["log.interval_steps=7", "eval.max_tokens=9", "checkpoint.keep=9"], &[]);
+        check_changed(&["eval.tasks=[\"boolq\"]", "eval.data=sets", "eval.max_docs=9"], &[]);
         check_changed(&["phase.1.steps=100000"], &[]);
         check_changed(&["phase.1.steps=1"], &["phase.1.steps"]);
         check_changed(&["phase.0.steps=100000"], &["phase.0.steps"]);

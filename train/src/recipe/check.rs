@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use super::{BatchSettings, OptimizerSettings, OptimizerState, Phase, Recipe};
+use super::{BatchSettings, EvalSettings, OptimizerSettings, OptimizerState, Phase, Recipe};
 use crate::{Error, Result};
 
 impl Recipe {
@@ -22,7 +22,7 @@ impl Recipe {
         self.check_row()?;
         self.optimizer.check()?;
         self.check_phases()?;
-        at_least_1("eval.interval_steps", self.eval.interval_steps)?;
+        self.eval.check()?;
         at_least_1("checkpoint.interval_steps", self.checkpoint.interval_steps)?;
         at_least_1("checkpoint.keep", self.checkpoint.keep as u64)?;
         at_least_1("log.interval_steps", self.log.interval_steps)
@@ -90,6 +90,28 @@ impl OptimizerSettings {
             }
         }
         Ok(())
+    }
+}
+
+impl EvalSettings {
+    fn check(&self) -> Result<()> {
+        at_least_1("eval.interval_steps", self.interval_steps)?;
+        let keys = [
+            ("eval.tasks", self.tasks.is_some()),
+            ("eval.data", self.data.is_some()),
+            ("eval.max_docs", self.max_docs.is_some()),
+        ];
+        let missing = keys.iter().find(|(_, is_there)| !is_there).map(|(key, _)| *key);
+        if let (Some(missing), Some((given, _))) = (missing, keys.iter().find(|key| key.1)) {
+            return Err(Error::Setting(format!(
+                "`{given}` is set and `{missing}` is not; `eval.tasks`, `eval.data` and \
+                 `eval.max_docs` stand together"
+            )));
+        }
+        if self.tasks.as_ref().is_some_and(Vec::is_empty) {
+            return wrong("eval.tasks", "[]", "at least one task, or none of the three keys");
+        }
+        at_least_1("eval.max_docs", self.max_docs.unwrap_or(1) as u64)
     }
 }
 
@@ -170,6 +192,14 @@ mod tests {
         check_wrong(&["optimizer.weight_decay=inf"], "`optimizer.weight_decay` is `inf`");
         check_wrong(&["checkpoint.keep=0"], "`checkpoint.keep` is `0`");
         check_wrong(&["eval.interval_steps=0"], "`eval.interval_steps` is `0`");
+        let questions = ["eval.tasks=[\"arc_easy\"]", "eval.data=sets", "eval.max_docs=0"];
+        check_wrong(&questions[..1], "`eval.tasks` is set and `eval.data` is not");
+        check_wrong(&questions[2..], "`eval.max_docs` is set and `eval.tasks` is not");
+        check_wrong(&questions, "`eval.max_docs` is `0`, expected at least 1");
+        check_wrong(
+            &["eval.tasks=[]", "eval.data=sets", "eval.max_docs=1"],
+            "`eval.tasks` is `[]`",
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `neo eval compare`: two results files on the same documents.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use neo_eval::paired::{self, Comparison};
+use neo_eval::report::{Results, TaskResult};
 use serde_json::{Map, Value, json};
 
 use crate::error::Usage;
@@ -20,8 +21,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let (first, second) = (read(&args.first)?, read(&args.second)?);
-    if first["config"]["mode"] != second["config"]["mode"] {
+    let (first, second) = (Results::read(&args.first)?, Results::read(&args.second)?);
+    if first.config.mode != second.config.mode {
         return Err(Usage::with_hint(
             "the two results were taken in different modes",
             "run both with the same `--mode`: their numbers differ by design",
@@ -29,24 +30,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         .into());
     }
     let mut found: Vec<(String, String, Comparison)> = Vec::new();
-    for (task, scores) in first["document_scores"].as_object().into_iter().flatten() {
-        let other = &second["document_scores"][task];
-        if other.is_null() {
-            continue;
-        }
-        if first["requests_sha256"][task] != second["requests_sha256"][task] {
-            return Err(Usage::with_hint(
-                format!("the two results asked task `{task}` differently"),
-                "use the same task file, data, shots and limit for both",
-            )
-            .into());
-        }
-        for (metric, first) in scores.as_object().into_iter().flatten() {
-            if let (Some(first), Some(second)) = (numbers(first), numbers(&other[metric]))
-                && !first.is_empty()
-            {
-                found.push((task.clone(), metric.clone(), paired::compare(&first, &second)));
-            }
+    for task in first.tasks.iter().filter(|task| task.members.is_empty()) {
+        if let Some(other) = second.task(&task.name) {
+            compare(task, other, &mut found)?;
         }
     }
     if found.is_empty() {
@@ -64,27 +50,26 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<Value> {
-    let text = fs_err::read_to_string(path).map_err(neo_data::Error::io(path))?;
-    let malformed = |problem: String| neo_data::Error::Malformed { path: path.to_owned(), problem };
-    let value: Value = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
-    if value["document_scores"].is_null() {
-        return Err(
-            malformed("no `document_scores`: not a file of `neo eval --tasks`".into()).into()
-        );
+/// Compares every metric that both results have document by document.
+fn compare(
+    first: &TaskResult,
+    second: &TaskResult,
+    found: &mut Vec<(String, String, Comparison)>,
+) -> anyhow::Result<()> {
+    if first.requests_sha256 != second.requests_sha256 {
+        return Err(Usage::with_hint(
+            format!("the two results asked task `{}` differently", first.name),
+            "use the same task file, data, shots and limit for both",
+        )
+        .into());
     }
-    Ok(value)
-}
-
-/// Scores from a string of digits or a list.
-fn numbers(value: &Value) -> Option<Vec<f64>> {
-    match value {
-        Value::String(digits) => {
-            Some(digits.bytes().map(|b| f64::from(b.wrapping_sub(b'0'))).collect())
+    for (metric, scores) in first.document_scores.iter().filter(|(_, scores)| !scores.is_empty()) {
+        let other = second.document_scores.iter().find(|(other, _)| other == metric);
+        if let Some((_, other)) = other {
+            found.push((first.name.clone(), metric.clone(), paired::compare(scores, other)));
         }
-        Value::Array(list) => list.iter().map(Value::as_f64).collect(),
-        _ => None,
     }
+    Ok(())
 }
 
 fn print_json(found: &[(String, String, Comparison)]) {

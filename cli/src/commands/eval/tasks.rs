@@ -83,7 +83,8 @@ pub(super) fn run(
     out: Option<&Path>,
     device_name: &str,
 ) -> anyhow::Result<ExitCode> {
-    let selection = select(names, options)?;
+    let library = Library::built_in()?;
+    let selection = library.select_with_paths(names, &data_folder(options), options.shots)?;
     let sandbox = sandbox(&selection, options)?;
     let device = neo_backends::device::open(device_name)?;
     let tokenizer = tokenizer(model_dir)?;
@@ -124,26 +125,11 @@ pub(super) fn run(
         write_samples(path, &evaluated)?;
     }
     if let Some(out) = out {
-        write_file(out, &format!("{results:#}\n"))?;
+        crate::whole_file::write(out, &format!("{results:#}\n"))?;
     }
     print_table(&results, options.mode);
     cache.finish()?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn select(names: &[String], options: &Options) -> anyhow::Result<Selection> {
-    let mut library = Library::built_in()?;
-    let mut wanted = Vec::new();
-    for name in names {
-        let path = Path::new(name);
-        let is_file = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
-        if is_file || path.is_dir() {
-            wanted.extend(library.add(path)?);
-        } else {
-            wanted.push(name.clone());
-        }
-    }
-    Ok(library.select(&wanted, &data_folder(options), options.shots)?)
 }
 
 fn data_folder(options: &Options) -> PathBuf {
@@ -233,15 +219,6 @@ fn beside(out: &Path) -> PathBuf {
     name.into()
 }
 
-/// Writes a file whole or not at all.
-fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".unfinished");
-    let unfinished = PathBuf::from(unfinished);
-    fs_err::write(&unfinished, text).map_err(neo_data::Error::io(path))?;
-    Ok(fs_err::rename(&unfinished, path).map_err(neo_data::Error::io(path))?)
-}
-
 fn write_samples(path: &Path, evaluated: &[Evaluated<'_>]) -> anyhow::Result<()> {
     let mut text = Vec::new();
     for Evaluated { task, outcome } in evaluated {
@@ -249,7 +226,7 @@ fn write_samples(path: &Path, evaluated: &[Evaluated<'_>]) -> anyhow::Result<()>
             writeln!(text, "{line}")?;
         }
     }
-    write_file(path, &String::from_utf8(text)?)
+    crate::whole_file::write(path, &String::from_utf8(text)?)
 }
 
 fn print_table(results: &Value, mode: Mode) {
