@@ -7,6 +7,7 @@ mod error;
 pub mod evaluation;
 pub mod filter;
 pub mod held_out;
+pub mod judge;
 pub mod language_model;
 pub mod metric;
 pub mod mt_bench;

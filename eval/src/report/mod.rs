@@ -7,4 +7,5 @@ mod summary;
 
 pub use self::identity::folder_sha256;
 pub use self::samples::sample_lines;
+pub(crate) use self::summary::metrics;
 pub use self::summary::{Evaluated, group_measures, summary};

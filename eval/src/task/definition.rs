@@ -102,6 +102,8 @@ pub struct Definition {
     pub(crate) description: Option<Template>,
     pub(crate) prefix: Option<Template>,
     pub(crate) target_delimiter: String,
+    /// Between shots, and between a system instruction and the description.
+    pub(crate) shot_delimiter: String,
 }
 
 /// Keys that a task file may have.
@@ -205,6 +207,7 @@ impl Definition {
             choice,
             prefix,
             target_delimiter,
+            shot_delimiter,
             task: name.clone(),
             given: Map::new(),
         };
