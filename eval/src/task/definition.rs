@@ -488,6 +488,10 @@ mod tests {
         check(json!({"task": "t", "output_type": "guess"}), "`output_type` is `guess`");
         check(json!({"task": "t", "num_fewshot": "five"}), "expected a count");
         check(json!({"task": "t", "metric_list": [{"metric": "wer"}]}), "metric `wer`");
+        let entry = json!([{"metric": "acc", "aggregation": "bleu"}]);
+        check(json!({"task": "t", "metric_list": entry}), "`acc` cannot be aggregated by `bleu`");
+        let entry = json!([{"metric": "ter", "aggregation": "mean"}]);
+        check(json!({"task": "t", "metric_list": entry}), "`ter` cannot be aggregated by `mean`");
         check(json!({"task": "t", "fewshot_config": {"sampler": "balanced"}}), "`balanced`");
     }
 }
