@@ -93,6 +93,7 @@ fn ratings_become_scores() {
     let entry = |name: &str| &results["results"][name];
     assert_eq!(entry("mt_bench")["score,none"], (8.5 * 4.0 + 4.0) / 5.0);
     assert_eq!(entry("mt_bench")["unreadable"], 1);
+    assert_eq!(entry("mt_bench")["cut_prompts"], 0);
     assert_eq!(entry("mt_bench_math")["score,none"], 4.0);
     assert_eq!(entry("mt_bench_turn_2")["score,none"], 8.5);
     assert!(!entry("mt_bench")["score_ci95,none"].is_null());
@@ -117,6 +118,11 @@ fn ratings_become_scores() {
     run(&place, &command).check(0, &[]);
     assert_eq!(judge.requests().len(), n_asked, "nobody is asked twice");
     assert_eq!(read(&place, "a.json"), first);
+    let mut narrow = arguments(judge.url(), "b.json");
+    narrow[5] = "30";
+    let outcome = run(&place, &narrow).check(0, &["lose their beginning"]);
+    let note = "6 of 6 answers follow a prompt that the context had no room for";
+    assert!(outcome.stdout.contains(note), "{}", outcome.stdout);
 }
 
 #[test]

@@ -49,7 +49,8 @@ impl Speaker<'_> {
                 let is_asked =
                     |i: &usize| self::temperature(&questions[*i].category) == temperature;
                 let asked: Vec<usize> = (0..questions.len()).filter(is_asked).collect();
-                let prompts = asked.iter().map(|&i| self.prompt(&questions[i], &answers[i], turn));
+                let prompts =
+                    asked.iter().map(|&i| prompt(self.template, &questions[i], &answers[i], turn));
                 let prompts: Vec<String> = prompts.collect::<Result<_>>()?;
                 for (i, text) in asked.iter().zip(self.write(&prompts, temperature, cache)?) {
                     answers[*i][turn] = text;
@@ -57,16 +58,6 @@ impl Speaker<'_> {
             }
         }
         Ok(answers)
-    }
-
-    fn prompt(&self, question: &Question, answers: &[String; 2], turn: usize) -> Result<String> {
-        let say = |role, content: &String| Message { role, content: content.clone() };
-        let mut messages = vec![say(Role::User, &question.turns[0])];
-        if turn == 1 {
-            messages.push(say(Role::Assistant, &answers[0]));
-            messages.push(say(Role::User, &question.turns[1]));
-        }
-        self.template.render(&messages, Ending::Answer)
     }
 
     /// Texts that follow the prompts, without white space at their ends.
@@ -93,6 +84,26 @@ impl Speaker<'_> {
         })?;
         Ok(texts.iter().map(|text| strip(text.as_str().unwrap_or_default()).to_owned()).collect())
     }
+}
+
+/// What the model is given before it answers a turn (0 or 1); of the answers the second is not looked
+/// at.
+///
+/// # Errors
+/// A chat template that does not fit.
+pub fn prompt(
+    template: &ChatTemplate,
+    question: &Question,
+    answers: &[String; 2],
+    turn: usize,
+) -> Result<String> {
+    let say = |role, content: &String| Message { role, content: content.clone() };
+    let mut messages = vec![say(Role::User, &question.turns[0])];
+    if turn == 1 {
+        messages.push(say(Role::Assistant, &answers[0]));
+        messages.push(say(Role::User, &question.turns[1]));
+    }
+    template.render(&messages, Ending::Answer)
 }
 
 /// The temperatures that occur, lowest first.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::prompt::JudgePrompt;
+use super::judge_prompt::JudgePrompt;
 use crate::Result;
 use crate::task::source::read_documents;
 

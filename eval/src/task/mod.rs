@@ -1,8 +1,8 @@
 //! A task: settings and documents together, ready to build requests.
 //!
 //! `yaml` reads the file, `definition` validates it, `source` reads its data, `prompt` turns
-//! documents into messages with shots, `conversation` these into one text, `request` that into what the model is asked; `library` finds tasks
-//! and groups by name.
+//! documents into messages with shots, `conversation` these into one text, `request` that into what
+//! the model is asked; `library` finds tasks and groups by name.
 
 mod built_in;
 mod conversation;

@@ -31,6 +31,11 @@ impl Loaded {
         Ok(Self { model, tokenizer, stop_ids })
     }
 
+    /// Tokens of a prompt.
+    pub(super) fn n_tokens(&self, prompt: &str) -> usize {
+        self.tokenizer.encode_with_specials(prompt).len()
+    }
+
     /// The model as evaluations see it; `tell` hears how many requests of how many are answered.
     pub(super) fn network<'a>(&'a self, tell: &'a (dyn Fn(usize, usize) + Sync)) -> Network<'a> {
         Network::new(&self.model, &self.tokenizer, self.stop_ids.clone(), Sharing::On, tell)

@@ -120,6 +120,20 @@ impl Bench {
             |done: usize, all: usize| progress.set(done as u64, &format!("of {all} replies"));
         Ok(mt_bench::judge(&self.set, questions, &answers, &self.judge, cache, &tell)?)
     }
+
+    /// Answers whose prompt lost its beginning because the model's context had no room for it.
+    fn n_cut(&self, judgments: &[Judgment]) -> anyhow::Result<usize> {
+        let room = self.loaded.model.config.max_seq_len - self.max_new;
+        let mut n_cut = 0;
+        for turns in judgments.chunks(2) {
+            let answers = [turns[0].answer.clone(), String::new()];
+            for turn in 0..turns.len() {
+                let prompt = mt_bench::prompt(&self.template, &turns[0].question, &answers, turn)?;
+                n_cut += usize::from(self.loaded.n_tokens(&prompt) > room);
+            }
+        }
+        Ok(n_cut)
+    }
 }
 
 /// The judge, with the key from the environment.
@@ -163,7 +177,8 @@ fn write(args: &Args, judgments: &[Judgment], bench: &Bench) -> anyhow::Result<(
     config["judge"] = json!({ "url": args.judge, "model": args.judge_model });
     config["limit"] = json!(args.limit);
     config["temperatures"] = judgments.iter().map(temperature).collect();
-    let results = mt_bench::summary(judgments, config);
+    let mut results = mt_bench::summary(judgments, config);
+    results["results"]["mt_bench"]["cut_prompts"] = json!(bench.n_cut(judgments)?);
     if let Some(path) = &args.samples {
         let mut text = String::new();
         for judgment in judgments {
@@ -173,18 +188,23 @@ fn write(args: &Args, judgments: &[Judgment], bench: &Bench) -> anyhow::Result<(
     }
     output::write_file(&args.out, &format!("{results:#}\n"))?;
     output::print_table(&results);
-    print_unreadable(&results["results"]["mt_bench"]);
+    print_notes(&results["results"]["mt_bench"]);
     Ok(())
 }
 
-fn print_unreadable(entry: &Value) {
-    if let (Some(low), Some(high)) =
-        (entry["score_bounds"][0].as_f64(), entry["score_bounds"][1].as_f64())
-    {
+/// Says what the score does not tell.
+fn print_notes(entry: &Value) {
+    let n = &entry["sample_len"];
+    if entry["cut_prompts"] != 0 {
+        let n_cut = &entry["cut_prompts"];
+        println!("{n_cut} of {n} answers follow a prompt that the context had no room for");
+    }
+    let bound = |i: usize| entry["score_bounds"][i].as_f64();
+    if let (Some(low), Some(high)) = (bound(0), bound(1)) {
+        let n_unreadable = &entry["unreadable"];
         println!(
-            "{} of {} replies hold no rating; were they all 1 or all 10, the score would be {low:.4} \
-             or {high:.4}",
-            entry["unreadable"], entry["sample_len"]
+            "{n_unreadable} of {n} replies hold no rating; were they all 1 or all 10, the score would \
+             be {low:.4} or {high:.4}"
         );
     }
 }

@@ -1,8 +1,10 @@
 //! Chat templates: a conversation as the text that a model was trained to read.
 //!
-//! The template lies in the tokenizer's folder, and `transformers` says what it may use: Jinja2 with
-//! trimmed blocks, loop controls, `tojson`, `raise_exception`, `strftime_now`, the named special
-//! tokens, and the tags `generation` and `endgeneration`, which print their body.
+//! The template lies in the tokenizer's folder (`folder.rs`), and `transformers` says what it may
+//! use: Jinja2 with trimmed blocks, loop controls, `tojson`, `raise_exception`, `strftime_now`, the
+//! named special tokens, and the tags `generation` and `endgeneration`, which print their body.
+
+mod folder;
 
 use std::path::{Path, PathBuf};
 
@@ -16,19 +18,8 @@ use crate::python::rstrip;
 use crate::{Error, Result};
 use neo_data::python::strip;
 
-/// File of the one template, or of the default one among several.
-const TEMPLATE_FILE: &str = "chat_template.jinja";
-/// Folder of further templates, one file each.
-const TEMPLATES_DIR: &str = "additional_chat_templates";
-/// File of the tokenizer's settings, where older folders have their templates.
-const CONFIG_FILE: &str = "tokenizer_config.json";
-/// File of special tokens in older folders.
-const SPECIALS_FILE: &str = "special_tokens_map.json";
 /// Name of the template that is taken unless another is asked for.
 pub const DEFAULT: &str = "default";
-/// Special tokens that templates see by these names.
-const NAMED_SPECIALS: [&str; 7] =
-    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 /// What marks the end of a message that is to be continued; its space tells whether the template
 /// trims messages.
 const CONTINUE_TAG: &str = "CONTINUE_FINAL_MESSAGE_TAG ";
@@ -89,24 +80,16 @@ impl ChatTemplate {
     /// # Errors
     /// A folder without that template, a file that cannot be read, or a template that cannot.
     pub fn read(folder: &Path, name: &str) -> Result<Self> {
-        let config = read_json(&folder.join(CONFIG_FILE))?;
-        let mut templates = of_files(folder)?;
-        if templates.is_empty() {
-            templates = of_config(&config["chat_template"]);
-        }
-        let Some((_, source)) = templates.iter().find(|(found, _)| found == name) else {
-            return Err(missing(folder, name, &templates));
-        };
-        let specials = specials(&config, &read_json(&folder.join(SPECIALS_FILE))?);
+        let (source, specials) = folder::read(folder, name)?;
         Self::new(folder, source, specials)
     }
 
-    fn new(folder: &Path, source: &str, specials: Map<String, Json>) -> Result<Self> {
+    fn new(folder: &Path, source: String, specials: Map<String, Json>) -> Result<Self> {
         let mut env = environment();
-        env.add_template_owned(NAME, without_generation_tags(source)).map_err(|error| {
+        env.add_template_owned(NAME, without_generation_tags(&source)).map_err(|error| {
             Error::Chat { folder: folder.into(), problem: message(&error), hint: None }
         })?;
-        Ok(Self { env, folder: folder.to_owned(), source: source.to_owned(), specials })
+        Ok(Self { env, folder: folder.to_owned(), source, specials })
     }
 
     /// The template as it stands in its file.
@@ -209,80 +192,9 @@ fn without_generation_tags(source: &str) -> String {
     closed.replace_all(&opened, "{%$1 endif $2%}").into_owned()
 }
 
-/// A JSON file of the folder; nothing where there is none.
-fn read_json(path: &Path) -> Result<Json> {
-    let text = match fs_err::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Json::Null),
-        Err(error) => return Err(neo_data::Error::io(path)(error).into()),
-    };
-    serde_json::from_str(&text).map_err(|error| {
-        neo_data::Error::Malformed { path: path.to_owned(), problem: error.to_string() }.into()
-    })
-}
-
-/// Templates that stand in files of their own, by name.
-fn of_files(folder: &Path) -> Result<Vec<(String, String)>> {
-    let mut paths = vec![(DEFAULT.to_owned(), folder.join(TEMPLATE_FILE))];
-    for entry in fs_err::read_dir(folder.join(TEMPLATES_DIR)).into_iter().flatten() {
-        let path = entry.map_err(neo_data::Error::io(folder))?.path();
-        if path.extension().is_some_and(|extension| extension == "jinja") {
-            paths.push((path.file_stem().unwrap_or_default().to_string_lossy().into(), path));
-        }
-    }
-    paths.retain(|(_, path)| path.is_file());
-    let read = |(name, path): (String, PathBuf)| {
-        Ok((name, fs_err::read_to_string(&path).map_err(neo_data::Error::io(&path))?))
-    };
-    paths.into_iter().map(read).collect()
-}
-
-/// Templates of the settings: one text, or a list of names with texts.
-fn of_config(value: &Json) -> Vec<(String, String)> {
-    let text = |value: &Json| value.as_str().map(str::to_owned);
-    match value {
-        Json::String(one) => vec![(DEFAULT.to_owned(), one.clone())],
-        Json::Array(several) => several
-            .iter()
-            .filter_map(|entry| Some((text(&entry["name"])?, text(&entry["template"])?)))
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn missing(folder: &Path, name: &str, templates: &[(String, String)]) -> Error {
-    let names: Vec<String> = templates.iter().map(|(name, _)| format!("`{name}`")).collect();
-    let (problem, hint) = match names.is_empty() {
-        true => (
-            "the folder has none".to_owned(),
-            format!(
-                "put a `{TEMPLATE_FILE}` into the folder, or `chat_template` into its `{CONFIG_FILE}`"
-            ),
-        ),
-        false => (
-            format!("it has no template of the name `{name}`"),
-            format!("the folder has {}", names.join(", ")),
-        ),
-    };
-    Error::Chat { folder: folder.to_owned(), problem, hint: Some(hint) }
-}
-
-/// The named special tokens, which files give as texts or with their settings.
-fn specials(config: &Json, map: &Json) -> Map<String, Json> {
-    let text = |value: &Json| match value {
-        Json::String(_) => Some(value.clone()),
-        Json::Object(token) => token.get("content").cloned(),
-        _ => None,
-    };
-    let of_name = |name: &&str| {
-        let found = text(&config[*name]).or_else(|| text(&map[*name]))?;
-        Some(((*name).to_owned(), found))
-    };
-    NAMED_SPECIALS.iter().filter_map(of_name).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::folder::{CONFIG_FILE, TEMPLATE_FILE};
     use super::*;
 
     fn talk() -> Vec<Message> {
