@@ -7,6 +7,11 @@ Both read the same task files, which this script writes. It compares every metri
 log-likelihood, every generated text and every hash of document, prompt and target, and prints the
 wall and processor time of both. The exit code tells whether accuracies are equal and
 log-likelihoods within 1e-3.
+
+    venv/bin/python bench/against_lm_eval.py target/release/neo MODEL_FOLDER ../shared/data/eval \\
+        --set chat --apply-chat-template --system-instruction "Answer." [--fewshot-as-multiturn false]
+
+puts the prompts of both into the folder's chat template.
 """
 
 import argparse
@@ -55,6 +60,30 @@ SETS = {
             "generation_kwargs": {"until": ["\n", "."], "do_sample": False, "max_gen_toks": 24},
             "metric_list": [{"metric": "exact_match", "ignore_case": True}]}),
     },
+    "chat": {
+        "arc_easy": ("arc_easy", None, {
+            **CHOICE, "description": "Choose well.", "doc_to_text": "{{query}}",
+            "doc_to_target": "gold", "doc_to_choice": "choices"}),
+        "cmmlu_arts": ("cmmlu_test", ("cmmlu_dev", "arts"), {**MMLU, "num_fewshot": 2}),
+        "begun": ("arc_easy", None, {
+            **CHOICE, "fewshot_split": "test", "num_fewshot": 1, "gen_prefix": "I say",
+            "doc_to_text": "{{query}}", "doc_to_target": "gold", "doc_to_choice": "choices"}),
+        "winogrande": ("winogrande", None, {
+            **CHOICE, "fewshot_split": "test", "num_fewshot": 2, "doc_to_text": "gold",
+            "doc_to_choice": "context_options", "doc_to_target": "{{continuation}}"}),
+        "generate": ("triviaqa_sub", None, {
+            "output_type": "generate_until", "fewshot_split": "test", "num_fewshot": 2,
+            "doc_to_text": "{{context}}", "doc_to_target": "aliases",
+            "generation_kwargs": {"until": ["\n", "."], "do_sample": False, "max_gen_toks": 24},
+            "metric_list": [{"metric": "exact_match", "ignore_case": True}]}),
+    },
+    "texts": {
+        "corpus": ("gsm8k_test", None, {
+            "output_type": "generate_until", "fewshot_split": "test", "num_fewshot": 1,
+            "doc_to_text": "{{question}}", "doc_to_target": "{{answer}}",
+            "generation_kwargs": {"until": ["\n\n"], "do_sample": False, "max_gen_toks": 48},
+            "metric_list": [{"metric": m} for m in ("bleu", "chrf", "chrf++", "ter")]}),
+    },
     "arc": {"arc_easy": ("arc_easy", None, {
         **CHOICE, "doc_to_text": "{{query}}\nAnswer:", "doc_to_target": "gold",
         "doc_to_choice": "choices"})},
@@ -96,6 +125,10 @@ def with_neo(args, folder, names):
                "--tasks", ",".join(str(folder / f"{name}.yaml") for name in names), "--device", args.device]
     if args.limit:
         command += ["--limit", str(args.limit)]
+    if args.apply_chat_template:
+        command += ["--apply-chat-template", "--fewshot-as-multiturn", args.fewshot_as_multiturn]
+    if args.system_instruction:
+        command += ["--system-instruction", args.system_instruction]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     wall, after = time.time() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -117,7 +150,11 @@ def with_lm_eval(args, folder, names):
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     started, before = time.time(), time.process_time()
     found = lm_eval.simple_evaluate(model=model, tasks=names, task_manager=manager, limit=args.limit,
-                                    bootstrap_iters=1000, log_samples=True)
+                                    bootstrap_iters=1000, log_samples=True,
+                                    system_instruction=args.system_instruction,
+                                    apply_chat_template=args.apply_chat_template,
+                                    fewshot_as_multiturn=args.apply_chat_template
+                                    and args.fewshot_as_multiturn == "true")
     return found["results"], found["samples"], time.time() - started, time.process_time() - before
 
 
@@ -138,6 +175,9 @@ def main():
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--apply-chat-template", action="store_true")
+    parser.add_argument("--system-instruction")
+    parser.add_argument("--fewshot-as-multiturn", choices=["true", "false"], default="true")
     args = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory() as folder:
@@ -146,10 +186,11 @@ def main():
         ours, our_samples, our_wall, our_cpu = with_neo(args, folder, names)
         theirs, their_samples, their_wall, their_cpu = with_lm_eval(args, folder, names)
     is_equal = True
+    hashes = ("doc_hash", "prompt_hash", "target_hash")
     for name in names:
         apart, n_texts, n_unequal, n_hashes = 0.0, 0, 0, 0
         for a, b in zip(our_samples[name], sorted(their_samples[name], key=lambda s: s["doc_id"]), strict=True):
-            n_hashes += any(a[h] != b[h] for h in ("doc_hash", "prompt_hash", "target_hash"))
+            n_hashes += any(a[h] != b[h] for h in hashes)
             for x, y in zip(flat(a["resps"]), flat(b["resps"]), strict=True):
                 if isinstance(x, str):
                     n_texts, n_unequal = n_texts + 1, n_unequal + (x != y)
@@ -158,8 +199,9 @@ def main():
         metrics = {k: (v, theirs[name][k]) for k, v in ours[name].items()
                    if "," in k and "_stderr" not in k and "_ci95" not in k}
         marks = {k: v for k, v in metrics.items() if k.startswith(("acc", "exact_match"))}
-        others = {k: abs(a / b - 1) for k, (a, b) in metrics.items() if k not in marks}
+        others = {k: abs(a - b) / max(abs(b), 1e-9) for k, (a, b) in metrics.items() if k not in marks}
         is_equal &= all(a == b for a, b in marks.values()) and apart <= 1e-3 and n_unequal == 0
+        is_equal &= n_hashes == 0
         print(f"{name}: {len(our_samples[name])} documents, unequal hashes {n_hashes}, "
               f"log-likelihoods at most {apart:.2e} apart, unequal texts {n_unequal} of {n_texts}, "
               + ", ".join(f"{k} {a:.4f} {'=' if a == b else '!='} {b:.4f}" for k, (a, b) in marks.items())

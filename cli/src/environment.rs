@@ -1,5 +1,5 @@
-//! What the environment tells: version, features, device and host for `environment.json`, and the way to object
-//! stores from the variables that the tools around them share.
+//! What the environment tells: version, features, device and host for `environment.json`, the way to object
+//! stores from the variables that the tools around them share, and the key of a judge.
 
 use neo_data::store::{Keys, Settings, Store};
 use serde_json::{Value, json};
@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 /// The way to object stores: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_REGION or AWS_DEFAULT_REGION,
 /// AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN.
 pub(crate) fn object_store() -> Store {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let keys = || {
         Some(Keys {
             id: variable("AWS_ACCESS_KEY_ID")?,
@@ -20,6 +19,16 @@ pub(crate) fn object_store() -> Store {
         region: variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")),
         keys: keys(),
     })
+}
+
+/// The key of a judge, OPENAI_API_KEY: neither a command line nor a file shows it.
+pub(crate) fn judge_key() -> Option<String> {
+    variable("OPENAI_API_KEY")
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Describes this program and this machine.

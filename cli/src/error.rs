@@ -109,6 +109,7 @@ fn hint(cause: &(dyn StdError + 'static)) -> Option<String> {
 /// Whether the user asked to stop.
 fn is_interruption(cause: &(dyn StdError + 'static)) -> bool {
     matches!(cause.downcast_ref(), Some(neo_data::Error::Interrupted))
+        || matches!(cause.downcast_ref(), Some(neo_eval::Error::Stopped))
 }
 
 /// Whether the reader of our output has gone away.

@@ -105,3 +105,49 @@ fn wrong_input_is_named() {
     fs_err::remove_file(place.path(MODEL).join("tokenizer.json")).ok();
     check(&eval("mill.yaml", &[]), &["has no tokenizer"]);
 }
+
+#[test]
+fn prompts_can_be_put_into_the_chat_template() {
+    let place = place();
+    let chat = format!("{MODEL}/chat_template.jinja");
+    let template = "{% for m in messages %}<s>{{ m.role[0] }}:{{ m.content }}</s>{% endfor %}\
+                    {% if add_generation_prompt %}a:{% endif %}";
+    place.write(&chat, template);
+    let prompt_of = |more: &[&str]| {
+        let mut arguments = eval("mill.yaml", &["--out", "a.json", "--samples", "a.jsonl"]);
+        arguments.extend(more);
+        place.neo(&arguments).check(0, &[]);
+        let samples = fs_err::read_to_string(place.path("a.jsonl")).expect("samples");
+        let first: Value =
+            serde_json::from_str(samples.lines().next().expect("a line")).expect("JSON");
+        let texts = &first["arguments"][0];
+        [&texts[0], &texts[1]].map(|text| text.as_str().expect("a text").to_owned())
+    };
+    let [plain, choice] = prompt_of(&[]);
+    assert_eq!(choice, " corn");
+    let (shot, question) = plain.split_once("\n\n").expect("a shot");
+    let (asked, answer) = shot.split_at(shot.find(|c: char| c.is_ascii_digit()).expect("a digit"));
+    let (number, answer) = answer.split_once(' ').expect("an answer");
+    let (shot, said) = (format!("{asked}{number}"), answer);
+    let turns = format!("<s>s:Be brief.</s><s>u:{shot}</s><s>a:{said}</s><s>u:{question}</s>a:");
+    let system = ["--system-instruction", "Be brief."];
+    let chatty = [&system[..], &["--apply-chat-template"]].concat();
+    assert_eq!(prompt_of(&chatty), [turns, "corn".to_owned()]);
+    let one = format!("<s>s:Be brief.</s><s>u:{plain}</s>a:");
+    let single = [&chatty[..], &["--fewshot-as-multiturn", "false"]].concat();
+    assert_eq!(prompt_of(&single), [one, "corn".to_owned()]);
+    let results = json(&place, "a.json");
+    assert_eq!(results["chat_template"], template);
+    assert_eq!(results["config"]["system_instruction"], "Be brief.");
+    assert_eq!(results["fewshot_as_multiturn"], false);
+    assert_eq!(prompt_of(&system), [format!("Be brief.{plain}"), " corn".to_owned()]);
+    let refused = |more: &[&str], parts: &[&str]| {
+        place.neo(&eval("mill.yaml", more)).check(WRONG_INPUT, parts);
+    };
+    let named = "--apply-chat-template=other";
+    refused(&[named], &["no template of the name `other`", "the folder has `default`"]);
+    refused(&["--apply-chat-template", "--mode", "opencompass"], &["takes no chat template"]);
+    refused(&["--fewshot-as-multiturn"], &["--apply-chat-template"]);
+    place.write(&chat, "{{ messages[7].content }}");
+    refused(&["--apply-chat-template"], &["chat template of", "undefined value"]);
+}

@@ -1,5 +1,7 @@
 //! The one error type of this crate.
 
+use std::path::PathBuf;
+
 /// What can go wrong while a model is measured.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -19,6 +21,28 @@ pub enum Error {
         /// The next step to try.
         hint: Option<String>,
     },
+    /// A chat template is missing, or does not fit what is said.
+    #[error("chat template of `{}`: {problem}", folder.display())]
+    Chat {
+        /// The tokenizer's folder.
+        folder: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// The next step to try.
+        hint: Option<String>,
+    },
+    /// A judge cannot be asked, or does not answer as one.
+    #[error("judge `{address}`: {problem}")]
+    Judge {
+        /// The endpoint's address.
+        address: String,
+        /// What went wrong.
+        problem: String,
+        /// The next step to try.
+        hint: Option<String>,
+        /// Whether address or key are at fault, and not the endpoint or the network.
+        is_input: bool,
+    },
     /// Someone asked to stop; what was answered so far is kept.
     #[error("the evaluation was stopped; its answers are kept")]
     Stopped,
@@ -33,7 +57,8 @@ impl Error {
         match self {
             Self::Data(source) => source.is_input(),
             Self::Model(source) => source.is_input(),
-            Self::Task { .. } | Self::Setting(_) => true,
+            Self::Task { .. } | Self::Chat { .. } | Self::Setting(_) => true,
+            Self::Judge { is_input, .. } => *is_input,
             Self::Stopped => false,
         }
     }
@@ -43,7 +68,9 @@ impl Error {
         match self {
             Self::Data(source) => source.hint(),
             Self::Model(source) => source.hint(),
-            Self::Task { hint, .. } => hint.clone(),
+            Self::Task { hint, .. } | Self::Chat { hint, .. } | Self::Judge { hint, .. } => {
+                hint.clone()
+            }
             Self::Setting(_) | Self::Stopped => None,
         }
     }

@@ -111,11 +111,13 @@ pub fn requests(task: &Task, settings: Settings) -> Result<Vec<Asked>> {
     Ok(asked)
 }
 
-/// Refuses prompts that are not those that the task file pins, unless the caller changed the shots.
+/// Refuses prompts that are not those that the task file pins, unless the caller changed the shots
+/// or how prompts are put.
 fn check_prompt(task: &Task, asked: &[Asked]) -> Result<()> {
     let Some(expected) = &task.definition.own.prompt_sha256 else { return Ok(()) };
     let found = prompt_sha256(asked);
-    if found == *expected || Some(task.n_shots) != task.definition.n_shots.or(Some(0)) {
+    let is_changed = Some(task.n_shots) != task.definition.n_shots.or(Some(0));
+    if found == *expected || is_changed || !task.conversation.is_plain() {
         return Ok(());
     }
     Err(Error::Task {
@@ -202,7 +204,7 @@ fn generations(
 }
 
 /// Fills in what the cache knows, lets `run` find the rest and keeps it as it comes.
-fn cached<T>(
+pub(crate) fn cached<T>(
     n: usize,
     cache: &mut AnswerCache,
     key: &dyn Fn(usize) -> Value,

@@ -8,6 +8,7 @@ pub mod evaluation;
 pub mod filter;
 pub mod held_out;
 pub mod in_loop;
+pub mod judge;
 pub mod language_model;
 pub mod metric;
 pub mod mt_bench;

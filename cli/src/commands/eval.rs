@@ -1,12 +1,15 @@
 //! `neo eval`: a model on held-out text or on benchmarks, two results compared, results as a page.
 
 mod compare;
+mod conversation;
 mod held_out;
+mod loaded;
+mod mt_bench;
+mod output;
 mod report;
 mod tasks;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
 
 use crate::error::Usage;
 
@@ -44,29 +47,42 @@ enum Command {
     Compare(compare::Args),
     /// Draw results as one self-contained HTML page: tables, curves over checkpoints, samples
     Report(report::Args),
+    /// Let the model answer MT-Bench and a judge behind an OpenAI-compatible endpoint rate it
+    MtBench(mt_bench::Args),
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match &args.command {
-        Some(Command::Compare(args)) => return compare::run(args).map(|()| ExitCode::SUCCESS),
-        Some(Command::Report(args)) => return report::run(args).map(|()| ExitCode::SUCCESS),
-        None => {}
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Some(Command::Compare(args)) => compare::run(&args),
+        Some(Command::Report(args)) => report::run(&args),
+        Some(Command::MtBench(args)) => mt_bench::run(&args),
+        None => measure(&args),
     }
+}
+
+fn measure(args: &Args) -> anyhow::Result<()> {
     if args.tasks == ["list"] {
-        return tasks::list().map(|()| ExitCode::SUCCESS);
+        return tasks::list();
     }
-    let Some(model) = args.model else {
+    let Some(model) = &args.model else {
         return Err(Usage::with_hint("no model is named", "add `--model DIR`").into());
     };
     let out = args.out.as_deref();
-    match args.corpus {
-        Some(corpus) => held_out::run(&model, &corpus, &args.held_out, out, &args.device)
-            .map(|()| ExitCode::SUCCESS),
+    match &args.corpus {
+        Some(corpus) => held_out::run(model, corpus, &args.held_out, out, &args.device),
         None if args.tasks.is_empty() => Err(Usage::with_hint(
             "nothing to measure is named",
             "add `--corpus DIR` for held-out text or `--tasks A,B` for benchmarks",
         )
         .into()),
-        None => tasks::run(&model, &args.tasks, &args.benchmarks, out, &args.device),
+        None => tasks::run(model, &args.tasks, &args.benchmarks, out, &args.device),
     }
+}
+
+/// The folder of the evaluation sets: the one named, or NEO_DATA's, or the shared one.
+fn data_folder(named: Option<&Path>) -> PathBuf {
+    let from_environment =
+        || std::env::var_os("NEO_DATA").map(|data| PathBuf::from(data).join("eval"));
+    let usual = || PathBuf::from("../shared/data/eval");
+    named.map(Path::to_owned).or_else(from_environment).unwrap_or_else(usual)
 }

@@ -31,7 +31,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tokenizer(args) => done(tokenizer::run(args)),
         Command::Plan(args) => done(plan::run(args)),
         Command::Train(args) => train::run(args),
-        Command::Eval(args) => eval::run(args),
+        Command::Eval(args) => done(eval::run(args)),
         Command::Score(args) => done(score::run(args)),
         Command::Generate(args) => done(generate::run(args)),
         Command::Export(args) => done(export::run(args)),

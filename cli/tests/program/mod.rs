@@ -49,17 +49,23 @@ impl Workplace {
 
     /// Runs `neo ARGUMENTS` to its end.
     pub(crate) fn neo(&self, arguments: &[&str]) -> Outcome {
-        let output = self.command(arguments).output().expect("the program starts");
-        Outcome {
+        Outcome::of(&mut self.command(arguments))
+    }
+}
+
+impl Outcome {
+    /// Runs a command to its end.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.output().expect("the program starts");
+        let arguments: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        Self {
             command: format!("neo {}", arguments.join(" ")),
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("the program prints UTF-8"),
             stderr: String::from_utf8(output.stderr).expect("the program prints UTF-8"),
         }
     }
-}
 
-impl Outcome {
     /// Asserts the exit code, and that stderr holds all of `parts`.
     #[track_caller]
     pub(crate) fn check(self, code: i32, parts: &[&str]) -> Self {

@@ -191,7 +191,7 @@ fn special_tokens_map(vocabulary: &Vocabulary) -> Value {
 }
 
 /// Ids and texts of unknown, control and added special tokens.
-fn special_tokens(vocabulary: &Vocabulary) -> Vec<(usize, &str)> {
+pub(super) fn special_tokens(vocabulary: &Vocabulary) -> Vec<(usize, &str)> {
     let is_special = |kind: &PieceKind| matches!(kind, PieceKind::Unknown | PieceKind::Control);
     let texts = vocabulary.texts.iter().map(String::as_str);
     let own = (0..).zip(texts.zip(&vocabulary.kinds));

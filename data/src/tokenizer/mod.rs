@@ -41,6 +41,8 @@ pub struct Tokenizer {
     vocabulary: Vocabulary,
     encoder: Encoder,
     decoder: Decoder,
+    /// Texts and ids of the special tokens that Hugging Face folders declare.
+    specials: Vec<(String, u32)>,
 }
 
 impl Tokenizer {
@@ -89,7 +91,9 @@ impl Tokenizer {
         let vocabulary = Vocabulary::from_model(&model)?;
         let encoder = Encoder::new(&vocabulary);
         let decoder = Decoder::new(&vocabulary, ADDED_SPECIALS.len());
-        Ok(Self { model, vocabulary, encoder, decoder })
+        let specials = hugging_face::special_tokens(&vocabulary).into_iter();
+        let specials = specials.map(|(id, text)| (text.to_owned(), id as u32)).collect();
+        Ok(Self { model, vocabulary, encoder, decoder, specials })
     }
 
     /// The ids of a text, without bos and eos. Special-token strings in it are plain text.
@@ -114,16 +118,34 @@ impl Tokenizer {
     /// reads them (map-neo.md 2.4): the parts between them are encoded apart, each with its own
     /// dummy prefix.
     pub fn encode_megatron(&self, text: &str) -> Vec<u32> {
-        let specials = self.megatron_specials();
-        let first_special = |rest: &str| {
-            let special_at = |at| specials.iter().find(|(name, _)| rest[at..].starts_with(name));
-            rest.char_indices().find_map(|(at, _)| special_at(at).map(|special| (at, special)))
+        self.encode_around(text, &self.megatron_specials())
+    }
+
+    /// The ids of a text whose special-token strings are special tokens, as `transformers` reads
+    /// them: prompts made by a chat template need it.
+    pub fn encode_with_specials(&self, text: &str) -> Vec<u32> {
+        let specials = self.specials.iter().map(|(text, id)| (text.as_str(), *id));
+        self.encode_around(text, &specials.collect::<Vec<_>>())
+    }
+
+    /// Encodes the parts between special strings apart; the longest of them wins where several stand.
+    fn encode_around(&self, text: &str, specials: &[(&str, u32)]) -> Vec<u32> {
+        let special_at = |rest: &str| {
+            let standing = specials.iter().filter(|(name, _)| rest.starts_with(name));
+            standing.max_by_key(|(name, _)| name.len()).copied()
         };
+        let mut starts: Vec<char> = specials.iter().filter_map(|(s, _)| s.chars().next()).collect();
+        starts.sort_unstable();
+        starts.dedup();
         let mut ids = Vec::new();
         let mut rest = text;
-        while let Some((at, (name, id))) = first_special(rest) {
+        let next_special = |rest: &str| {
+            let places = rest.char_indices().filter(|(_, c)| starts.contains(c));
+            places.into_iter().find_map(|(at, _)| Some((at, special_at(&rest[at..])?)))
+        };
+        while let Some((at, (name, id))) = next_special(rest) {
             self.encode_into(&rest[..at], &mut ids);
-            ids.push(*id);
+            ids.push(id);
             rest = &rest[at + name.len()..];
         }
         self.encode_into(rest, &mut ids);
@@ -254,6 +276,16 @@ mod tests {
         let [a, ab] = ["a", "ab"].map(|text| tokenizer.encode(text));
         let expected = [&ab[..], &[271], &a, &[2, 1], &[269]].concat();
         assert_eq!(tokenizer.encode_megatron("ab<EOD>a</s><s><CLS>"), expected);
+    }
+
+    #[test]
+    fn hugging_face_cuts_at_its_own_special_strings() {
+        let tokenizer = tokenizer();
+        let [a, ab] = ["a", "ab"].map(|text| tokenizer.encode(text));
+        let expected = [&[1][..], &ab, &[271], &a, &[2]].concat();
+        assert_eq!(tokenizer.encode_with_specials("<s>ab<|EOD|>a</s>"), expected);
+        let plain = "<EOD> a < b";
+        assert_eq!(tokenizer.encode_with_specials(plain), tokenizer.encode(plain));
     }
 
     proptest! {

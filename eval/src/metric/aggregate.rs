@@ -2,7 +2,7 @@
 
 use std::f64::consts::LN_2;
 
-use super::Score;
+use super::{Score, Translation};
 
 /// How scores become one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Aggregation {
     Mcc,
     /// Mean squared distance of the probabilities.
     Brier,
+    /// How close texts come to the right ones, over all of them.
+    Translation(Translation),
     /// Nothing is measured; the samples are what is wanted.
     Bypass,
 }
@@ -43,7 +45,10 @@ impl Aggregation {
             "matthews_corrcoef" => Self::Mcc,
             "brier_score" => Self::Brier,
             "bypass" => Self::Bypass,
-            other => return Err(format!("aggregation `{other}` is unknown")),
+            other => {
+                let unknown = || format!("aggregation `{other}` is unknown");
+                Self::Translation(Translation::named(other).ok_or_else(unknown)?)
+            }
         })
     }
 
@@ -64,6 +69,7 @@ impl Aggregation {
             Self::F1 => f1(scores),
             Self::Mcc => mcc(scores),
             Self::Brier => brier(scores),
+            Self::Translation(measure) => measure.score(&counts(scores)),
             Self::Bypass => 999.0,
         }
     }
@@ -77,6 +83,8 @@ impl Score {
             Self::Classes { gold, predicted } => f64::from(u8::from(gold == predicted)),
             Self::Weighted(sum, weight) => sum / *weight as f64,
             Self::Probabilities { gold, probabilities } => squared_distance(*gold, probabilities),
+            // They mean something together only.
+            Self::Counts(_) => f64::NAN,
         }
     }
 }
@@ -137,6 +145,17 @@ fn mcc(scores: Scores<'_, '_>) -> f64 {
     let of_gold = n * n - dot(|(gold, _)| gold * gold);
     let product = of_predicted * of_gold;
     if product == 0.0 { 0.0 } else { covariance / product.sqrt() }
+}
+
+/// The counts of all scores, added up.
+fn counts(scores: Scores<'_, '_>) -> Vec<u64> {
+    let mut sums: Vec<u64> = Vec::new();
+    for score in scores {
+        let Score::Counts(counts) = score else { continue };
+        sums.resize(counts.len(), 0);
+        sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+    sums
 }
 
 fn brier(scores: Scores<'_, '_>) -> f64 {

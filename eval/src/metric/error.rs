@@ -14,6 +14,10 @@ const CHUNK: usize = 1000;
 /// Draws unless the caller says otherwise.
 pub const BOOTSTRAP_DRAWS: usize = 100_000;
 
+/// Draws of measures that need whole corpora, at most; that program's number, with which the errors
+/// are equal.
+const TRANSLATION_DRAWS: usize = 100;
+
 /// Standard error of an aggregation, where there is one.
 pub fn standard_error(aggregation: Aggregation, scores: &[Score], draws: usize) -> Option<f64> {
     if draws == 0 || scores.len() < 2 {
@@ -25,6 +29,10 @@ pub fn standard_error(aggregation: Aggregation, scores: &[Score], draws: usize) 
             Some(sample_deviation(&numbers) / (numbers.len() as f64).sqrt())
         }
         Aggregation::Median | Aggregation::Mcc | Aggregation::F1 | Aggregation::Perplexity => {
+            Some(sample_deviation(&replicates(aggregation, scores, draws)))
+        }
+        Aggregation::Translation(_) => {
+            let draws = draws.min(TRANSLATION_DRAWS);
             Some(sample_deviation(&replicates(aggregation, scores, draws)))
         }
         _ => None,

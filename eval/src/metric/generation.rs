@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Metric, Score, math, text};
+use super::{Metric, Score, Translation, math, text};
 use crate::Result;
 use crate::filter::compiled;
 use crate::python::regex::Pattern;
@@ -72,20 +72,34 @@ pub fn scores(task: &Task, document: &Document, answer: &Value) -> Result<Vec<(S
     let mut scores = Vec::new();
     for metric in &task.definition.metrics {
         let score = match metric.name.as_str() {
-            "bypass" => 0.0,
+            "bypass" => Score::Number(0.0),
             "pass_at_k" => continue,
-            _ => {
+            name => {
                 let Value::String(answer) = answer else {
                     let problem =
                         format!("its filters leave {answer} to `{}`, expected a text", metric.name);
                     return Err(task.definition.error(problem));
                 };
-                compare(metric, &golds, answer)?
+                match Translation::named(name) {
+                    Some(measure) => Score::Counts(measure.counts(only(task, &golds)?, answer)),
+                    None => Score::Number(compare(metric, &golds, answer)?),
+                }
             }
         };
-        scores.push((metric.name.clone(), Score::Number(score)));
+        scores.push((metric.name.clone(), score));
     }
     Ok(scores)
+}
+
+/// The one right text; measures of a corpus know no more than one, as in that program.
+fn only<'a>(task: &Task, golds: &'a [String]) -> Result<&'a str> {
+    match golds {
+        [gold] => Ok(gold),
+        several => Err(task.definition.error(format!(
+            "a document has {} targets, expected one for `bleu`, `chrf`, `chrf++` and `ter`",
+            several.len()
+        ))),
+    }
 }
 
 /// The best that a text scores against any of the right ones.

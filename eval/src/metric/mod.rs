@@ -1,7 +1,8 @@
 //! Metrics: what a document scores, how a task's scores become one number, and its error.
 //!
 //! `choice` and `generation` score a document, `aggregate` joins the scores, `error` gives the
-//! standard error as lm-evaluation-harness does, `text` holds the ways of comparing texts.
+//! standard error as lm-evaluation-harness does, `text` holds the ways of comparing texts, and
+//! `translation` those that a whole corpus is compared by.
 
 pub mod aggregate;
 pub mod choice;
@@ -9,10 +10,12 @@ pub mod error;
 pub mod generation;
 pub mod math;
 pub mod text;
+pub mod translation;
 
 use serde_json::{Map, Value};
 
 pub use self::aggregate::Aggregation;
+pub use self::translation::Translation;
 
 use crate::task::Output;
 
@@ -50,10 +53,12 @@ pub enum Score {
         /// Softmax of the scores.
         probabilities: Vec<f64>,
     },
+    /// Counts that are added up before they become a number.
+    Counts(Vec<u64>),
 }
 
 /// Name, usual aggregation, whether more is better, and the outputs it suits.
-const KNOWN: [(&str, Aggregation, bool, &[Output]); 17] = [
+const KNOWN: [(&str, Aggregation, bool, &[Output]); 21] = [
     ("acc", Aggregation::Mean, true, &[Output::Choice, Output::LogLikelihood]),
     ("acc_norm", Aggregation::Mean, true, &[Output::Choice]),
     ("acc_bytes", Aggregation::Mean, true, &[Output::Choice]),
@@ -71,6 +76,10 @@ const KNOWN: [(&str, Aggregation, bool, &[Output]); 17] = [
     ("math_equal", Aggregation::Mean, true, &[Output::Generate]),
     ("number_equal", Aggregation::Mean, true, &[Output::Generate]),
     ("pass_at_k", Aggregation::Mean, true, &[Output::Generate]),
+    ("bleu", Aggregation::Translation(Translation::Bleu), true, &[Output::Generate]),
+    ("chrf", Aggregation::Translation(Translation::Chrf), true, &[Output::Generate]),
+    ("chrf++", Aggregation::Translation(Translation::ChrfPlus), true, &[Output::Generate]),
+    ("ter", Aggregation::Translation(Translation::Ter), false, &[Output::Generate]),
 ];
 
 impl Metric {
@@ -93,10 +102,14 @@ impl Metric {
         if entry.get("hf_evaluate") == Some(&Value::Bool(true)) && name != "exact_match" {
             return Err(format!("metric `{name}` needs Python: `hf_evaluate`"));
         }
-        let aggregation = match entry.get("aggregation").and_then(Value::as_str) {
-            None => *usual,
-            Some(name) => Aggregation::named(name)?,
-        };
+        let named = entry.get("aggregation").and_then(Value::as_str);
+        let aggregation = named.map_or(Ok(*usual), Aggregation::named)?;
+        // Counts are no numbers, and numbers no counts.
+        let is_translation = |a: &Aggregation| matches!(a, Aggregation::Translation(_));
+        if aggregation != *usual && [&aggregation, usual].into_iter().any(is_translation) {
+            let named = named.unwrap_or_default();
+            return Err(format!("metric `{name}` cannot be aggregated by `{named}`"));
+        }
         let higher_is_better = entry.get("higher_is_better").and_then(Value::as_bool);
         let own = ["metric", "aggregation", "higher_is_better", "hf_evaluate"];
         let settings: Map<String, Value> = entry

@@ -1,4 +1,5 @@
-//! Texts to token rows, as lm-evaluation-harness's `_encode_pair` and rolling windows do it.
+//! Texts to token rows, as lm-evaluation-harness's `_encode_pair` and rolling windows do it. As in
+//! `transformers`, the strings of special tokens are those tokens.
 
 use neo_data::tokenizer::Tokenizer;
 
@@ -24,8 +25,8 @@ impl Encoder<'_> {
         let (mut ids, n_targets) = if context.is_empty() {
             self.without_context(&continuation)
         } else {
-            let mut ids = self.tokenizer.encode(context);
-            let whole = self.tokenizer.encode(&format!("{context}{continuation}"));
+            let mut ids = self.tokenizer.encode_with_specials(context);
+            let whole = self.tokenizer.encode_with_specials(&format!("{context}{continuation}"));
             let targets = whole.get(ids.len()..).unwrap_or_default();
             let n_targets = targets.len();
             ids.extend_from_slice(targets);
@@ -46,7 +47,7 @@ impl Encoder<'_> {
     /// A text after the token that begins texts; one that begins with it serves itself.
     fn without_context(&self, text: &str) -> (Vec<u32>, usize) {
         let prefix = self.tokenizer.bos_id();
-        let mut ids = self.tokenizer.encode(text);
+        let mut ids = self.tokenizer.encode_with_specials(text);
         if ids.first() != Some(&prefix) {
             ids.insert(0, prefix);
         }
@@ -56,7 +57,7 @@ impl Encoder<'_> {
 
     /// A whole text with as many of its shots as have room, then cut on the right.
     pub(super) fn whole(&self, text: &WholeText) -> Row {
-        let encode = |n| self.tokenizer.encode(&text.with_shots(n));
+        let encode = |n| self.tokenizer.encode_with_specials(&text.with_shots(n));
         let mut n_shots = text.shots.len();
         let mut ids = encode(n_shots);
         while ids.len() > self.max_len && n_shots > 0 {
@@ -70,7 +71,7 @@ impl Encoder<'_> {
     /// Windows that cover a text's tokens once; the last one is filled up with context from before.
     pub(super) fn windows(&self, text: &str) -> Vec<Row> {
         let mut ids = vec![self.tokenizer.bos_id()];
-        self.tokenizer.encode_into(text, &mut ids);
+        ids.extend(self.tokenizer.encode_with_specials(text));
         let n = ids.len() - 1;
         let window = |start: usize| {
             let end = (start + self.max_len).min(n);

@@ -29,8 +29,9 @@ impl Network<'_> {
                  `max_gen_toks` in the task's `generation_kwargs`"
             ))
         })?;
-        let encoded: Vec<Vec<u32>> =
-            prompts.iter().map(|p| self.prompt_ids(p.context, room)).collect();
+        let mut encoded: Vec<Vec<u32>> =
+            prompts.iter().map(|prompt| self.prompt_ids(prompt.context)).collect();
+        cut_to_room(&mut encoded, room);
         let shared = common_beginning(&encoded);
         let first = encoded.first().map_or(&[][..], |ids| &ids[..shared]);
         let beginning = Beginning::empty(self.model).extended(self.model, &[(0, first)])?;
@@ -46,13 +47,12 @@ impl Network<'_> {
         Ok(())
     }
 
-    /// The last `room` tokens of a prompt; an empty one is the token that begins texts.
-    fn prompt_ids(&self, context: &str, room: usize) -> Vec<u32> {
-        let mut ids = self.tokenizer.encode(context);
+    /// The tokens of a prompt; an empty one is the token that begins texts.
+    fn prompt_ids(&self, context: &str) -> Vec<u32> {
+        let mut ids = self.tokenizer.encode_with_specials(context);
         if ids.is_empty() {
             ids.push(self.tokenizer.bos_id());
         }
-        ids.drain(..ids.len().saturating_sub(room));
         ids
     }
 
@@ -86,6 +86,21 @@ impl Network<'_> {
     fn has_stop(&self, ids: &[u32], until: &[String]) -> bool {
         let text = self.tokenizer.decode(ids);
         until.iter().any(|stop| !stop.is_empty() && text.contains(stop.as_str()))
+    }
+}
+
+/// Leaves the last `room` tokens of each prompt, and says where that changes one.
+fn cut_to_room(prompts: &mut [Vec<u32>], room: usize) {
+    let n_cut = prompts.iter().filter(|ids| ids.len() > room).count();
+    if n_cut > 0 {
+        tracing::warn!(
+            "{n_cut} of {} prompts have more than the {room} tokens that the model's context leaves \
+             them, and lose their beginning",
+            prompts.len()
+        );
+    }
+    for ids in prompts {
+        ids.drain(..ids.len().saturating_sub(room));
     }
 }
 

@@ -53,6 +53,7 @@ fn of_score(score: &Score) -> Value {
         Score::Classes { gold, predicted } => json!([gold, predicted]),
         Score::Weighted(sum, weight) => json!([sum, weight]),
         Score::Probabilities { gold, probabilities } => json!([gold, probabilities]),
+        Score::Counts(counts) => json!(counts),
     }
 }
 

@@ -103,7 +103,12 @@ fn document_scores(outcome: &Outcome) -> Value {
 }
 
 /// Numbers, errors and intervals under that program's keys.
-fn metrics(name: &str, alias: &str, measures: &[Measure], n: usize) -> Map<String, Value> {
+pub(crate) fn metrics(
+    name: &str,
+    alias: &str,
+    measures: &[Measure],
+    n: usize,
+) -> Map<String, Value> {
     let mut entry = Map::new();
     entry.insert("name".into(), name.into());
     entry.insert("alias".into(), alias.into());

@@ -102,6 +102,8 @@ pub struct Definition {
     pub(crate) description: Option<Template>,
     pub(crate) prefix: Option<Template>,
     pub(crate) target_delimiter: String,
+    /// Between shots, and between a system instruction and the description.
+    pub(crate) shot_delimiter: String,
 }
 
 /// Keys that a task file may have.
@@ -205,6 +207,7 @@ impl Definition {
             choice,
             prefix,
             target_delimiter,
+            shot_delimiter,
             task: name.clone(),
             given: Map::new(),
         };
@@ -485,6 +488,10 @@ mod tests {
         check(json!({"task": "t", "output_type": "guess"}), "`output_type` is `guess`");
         check(json!({"task": "t", "num_fewshot": "five"}), "expected a count");
         check(json!({"task": "t", "metric_list": [{"metric": "wer"}]}), "metric `wer`");
+        let entry = json!([{"metric": "acc", "aggregation": "bleu"}]);
+        check(json!({"task": "t", "metric_list": entry}), "`acc` cannot be aggregated by `bleu`");
+        let entry = json!([{"metric": "ter", "aggregation": "mean"}]);
+        check(json!({"task": "t", "metric_list": entry}), "`ter` cannot be aggregated by `mean`");
         check(json!({"task": "t", "fewshot_config": {"sampler": "balanced"}}), "`balanced`");
     }
 }

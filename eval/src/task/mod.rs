@@ -1,10 +1,11 @@
 //! A task: settings and documents together, ready to build requests.
 //!
 //! `yaml` reads the file, `definition` validates it, `source` reads its data, `prompt` turns
-//! documents into contexts with shots, `request` into what the model is asked, `gold` into the right
-//! answer; `library` finds tasks and groups by name.
+//! documents into messages with shots, `conversation` these into one text, `request` that into what
+//! the model is asked, `gold` into the right answer; `library` finds tasks and groups by name.
 
 mod built_in;
+mod conversation;
 pub mod definition;
 mod gold;
 pub mod library;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use self::conversation::{Chat, Conversation};
 pub use self::definition::{Definition, Generation, Output};
 pub use self::gold::Gold;
 pub use self::request::{Asked, Request, prompt_sha256, requests_sha256};
@@ -41,6 +43,8 @@ pub struct Task {
     pub documents: Arc<Vec<Document>>,
     /// Shots put before each question.
     pub n_shots: usize,
+    /// How prompts are put to the model.
+    pub conversation: Conversation,
     sampler: Sampler,
     first_shots: Vec<Document>,
     /// Whether the choices are contexts and the target is the continuation.
@@ -68,6 +72,7 @@ impl Task {
             definition,
             documents,
             n_shots,
+            conversation: Conversation::default(),
             sampler,
             first_shots,
             choices_are_contexts: false,

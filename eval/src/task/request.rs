@@ -8,6 +8,7 @@ use super::prompt::Context;
 use super::source::hex;
 use super::{Output, Task};
 use crate::Result;
+use crate::python::is_space;
 
 /// One question to the model.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,13 +92,24 @@ impl Task {
         }
     }
 
+    /// What stands between the context and a choice: nothing where a chat template ends the context,
+    /// unless the answer was begun and its beginning ends in no white space.
+    fn choice_delimiter(&self) -> &str {
+        let begun = self.definition.prefix.as_ref().map_or("", |prefix| prefix.source());
+        let is_open = begun.chars().last().is_some_and(|c| !is_space(c));
+        match self.conversation.chat.is_none() || is_open {
+            true => &self.definition.target_delimiter,
+            false => "",
+        }
+    }
+
     fn choice_requests(
         &self,
         document: &super::Document,
         context: Context,
     ) -> Result<Vec<Request>> {
         let choices = self.choices(document)?;
-        let delimiter = &self.definition.target_delimiter;
+        let delimiter = self.choice_delimiter();
         let mut requests: Vec<Request> = match context {
             Context::Each(contexts) => {
                 let target = super::as_text(&self.target(document)?);

@@ -2,8 +2,11 @@
 //!
 //! Its environment is Jinja2's default with strict undefined values, the last newline kept, and one
 //! filter more, `regex_replace`. The engine here is minijinja; this module adds Python's way of
-//! printing values and the methods of Python's strings and lists (`methods.rs`).
+//! printing values and the methods of Python's strings and lists (`methods.rs`). Chat templates have
+//! another environment, that of `transformers` (`chat/`).
 
+pub mod chat;
+mod json;
 mod methods;
 
 use minijinja::syntax::SyntaxConfig;
