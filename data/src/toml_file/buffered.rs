@@ -38,15 +38,16 @@ fn next_segment<'a>(
     };
     match at(&mut root.clone(), path)?.get_ref() {
         DeValue::Array(list) => {
-            let is_there =
-                |n: &usize| says(&|list| shorten(list, n + 1)).as_deref() == Some(message);
-            (0..list.len()).find(is_there).map(|n| n.to_string())
+            let says_so = |n| says(&|list| shorten(list, n)).as_deref() == Some(message);
+            // What is said of the empty list is said of the list itself.
+            let is_in_it = !says_so(0);
+            (0..list.len()).find(|&n| is_in_it && says_so(n + 1)).map(|n| n.to_string())
         }
         DeValue::Table(table) => {
-            let kind = first_words(message);
             let is_there = |key: &&String| {
-                let changed = says(&|table| change(table, key));
-                changed.is_some_and(|changed| changed != message && first_words(&changed) == kind)
+                let changed = says(&|table| change(table, key, message));
+                changed
+                    .is_some_and(|changed| changed != message && frame(&changed) == frame(message))
             };
             let told: Vec<String> = (table.iter())
                 .filter(|(_, value)| may_be_told(message, value.get_ref()))
@@ -58,9 +59,10 @@ fn next_segment<'a>(
     }
 }
 
-/// `invalid type`, `invalid value`, `unknown variant`, `missing field`.
-fn first_words(message: &str) -> Vec<&str> {
-    message.split([' ', ':']).take(2).collect()
+/// What a message says but for the value: `invalid type` or `unknown variant`, and what is expected.
+fn frame(message: &str) -> (Vec<&str>, Option<&str>) {
+    let words = message.split([' ', ':']).take(2).collect();
+    (words, message.split_once(", expected ").map(|(_, expected)| expected))
 }
 
 /// Whether a message can be of a value, or of one in it.
@@ -92,11 +94,19 @@ fn shorten(list: &mut Node<'_>, length: usize) {
     }
 }
 
-/// Gives the value under a key another content of the same kind.
-fn change(table: &mut Node<'_>, key: &str) {
+/// Gives the value under a key another content of the same kind; a list or table of which the message speaks gives way
+/// to a flag.
+fn change(table: &mut Node<'_>, key: &str, message: &str) {
     let DeValue::Table(table) = table.get_mut() else { return };
-    if let Some(value) = table.get_mut(key) {
-        alter(value);
+    let Some(value) = table.get_mut(key) else { return };
+    let is_told = match value.get_ref() {
+        DeValue::Array(_) => message.starts_with("invalid type: sequence"),
+        DeValue::Table(_) => message.starts_with("invalid type: map"),
+        _ => false,
+    };
+    match is_told {
+        true => *value.get_mut() = DeValue::Boolean(true),
+        false => alter(value),
     }
 }
 
