@@ -1,8 +1,12 @@
-//! `neo eval --tasks` and `neo eval compare` on a tiny model: results, continuation, wrong input.
+//! `neo eval` with benchmarks on a tiny model: results, continuation, comparison, page, in-loop, wrong input.
 
 #[path = "program/benchmarks.rs"]
 mod benchmarks;
+#[path = "evaluation/in_loop.rs"]
+mod in_loop;
 mod program;
+#[path = "evaluation/report.rs"]
+mod report;
 #[path = "program/training.rs"]
 mod training;
 

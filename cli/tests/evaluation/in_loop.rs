@@ -1,17 +1,10 @@
 //! `[eval] tasks` of a training recipe: the figures are `neo eval`'s, the weights are as without.
 
-#[path = "program/benchmarks.rs"]
-mod benchmarks;
-mod program;
-#[path = "program/training.rs"]
-mod training;
-
-use benchmarks::{CHOICE, WRITE, json, untrained_place};
-use program::{Outcome, Workplace};
 use serde_json::Value;
 
-/// Exit code for wrong usage or input.
-const WRONG_INPUT: i32 = 2;
+use super::WRONG_INPUT;
+use super::benchmarks::{CHOICE, WRITE, json, untrained_place};
+use super::program::{Outcome, Workplace};
 
 /// Keys that ask the first 7 questions of three tasks.
 const QUESTIONS: [&str; 6] = [

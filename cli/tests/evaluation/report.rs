@@ -1,16 +1,8 @@
 //! `neo eval report` on checkpoints of a tiny model: what the page holds, what it refuses.
 
-#[path = "program/benchmarks.rs"]
-mod benchmarks;
-mod program;
-#[path = "program/training.rs"]
-mod training;
-
-use benchmarks::{CHOICE, eval, place};
-use program::Workplace;
-
-/// Exit code for wrong usage or input.
-const WRONG_INPUT: i32 = 2;
+use super::WRONG_INPUT;
+use super::benchmarks::{CHOICE, eval, place};
+use super::program::Workplace;
 
 /// Evaluates the checkpoint after a step to `NAME.json` and `NAME.jsonl`.
 fn evaluate(place: &Workplace, step: u64, name: &str, more: &[&str]) {
