@@ -9,7 +9,7 @@ The corpus depends on the seed and its size alone.
 Then the whole pipeline (filters of both languages, exact, MinHash, paragraphs, substrings, tokenizer) runs over it
 twice: without a limit, and within `--limit-mib` that the kernel enforces (a memory cgroup of version 1 or 2, else
 RLIMIT_AS) with little memory in the recipe. It must have spilled, and its results must be those of the first run.
-At last the run over a smaller corpus is ended with SIGKILL `--kills` times at random moments and continued.
+At last the same run is ended with SIGKILL `--kills` times at random moments and continued each time.
 
     python3 bench/engine.py --neo target/release/neo --shared ../shared/data --megabytes 2000
 
@@ -266,49 +266,38 @@ def write_recipe(arguments, path, corpus, memory_mib):
     return path
 
 
-def check_limit(arguments, root):
-    corpus = root / "corpus"
-    prepare(arguments, corpus, arguments.megabytes)
-    wide = write_recipe(arguments, root / "wide.toml", corpus, 4096)
-    narrow = write_recipe(arguments, root / "narrow.toml", corpus, arguments.memory_mib)
-    hashes = []
-    for recipe, limit in [(wide, Limit(None)), (narrow, Limit(arguments.limit_mib << 20))]:
-        out = root / recipe.stem
-        kind = limit.kind
-        wall, cpu, peak, _ = run(arguments, recipe, out, limit)
-        hashes.append(results(out))
-        totals, shuffles = stages(out)
-        spilled = sum(shuffle["spilled_bytes"] for shuffle in shuffles)
-        print(f"limit {kind}: {wall:.0f} s, {cpu:.0f} CPU s, peak of the group {peak}, "
-              f"spilled {spilled} bytes, results {hashes[-1][:16]}", flush=True)
-        for shuffle in shuffles:
-            print(f"    {shuffle['stage']}: {shuffle['rows']} rows, {shuffle['spilled_bytes']} spilled")
-        if recipe is wide:
-            for name, came, kept in totals:
-                print(f"    {name}: {came} -> {kept} bytes")
-            first = next(index for index, total in enumerate(totals) if total[0] == "exact")
-            share = totals[-1][2] / totals[first][1]
-            print(f"    {100 * share:.1f} % of the bytes survive deduplication", flush=True)
-            if share < 0.5:
-                sys.exit("less than half survives")
-        elif spilled == 0:
-            sys.exit("nothing was spilled")
-        _, _, _, said = run(arguments, recipe, out, Limit(None))
-        if "nothing left to do" not in said:
-            sys.exit(f"a second run found something to do: {said}")
-        shutil.rmtree(out)
-    shutil.rmtree(corpus)
-    if hashes[0] != hashes[1]:
-        sys.exit("the results differ")
-    print("equal results with and without the limit; second runs had nothing to do", flush=True)
+def survives(totals):
+    """Share of the bytes that no deduplication drops."""
+    first = next(index for index, total in enumerate(totals) if total[0] == "exact")
+    return totals[-1][2] / totals[first][1]
 
 
-def check_kills(arguments, root):
-    corpus = root / "small"
-    prepare(arguments, corpus, arguments.kill_megabytes)
-    recipe = write_recipe(arguments, root / "kill.toml", corpus, arguments.memory_mib)
-    wall, _, _, _ = run(arguments, recipe, root / "whole", Limit(None))
-    rng, out = random.Random(arguments.seed), root / "killed"
+def check_limit(arguments, recipe, limit, out):
+    """A run and a second one that must find nothing to do; returns its seconds, its hash and what it spilled."""
+    kind = limit.kind
+    wall, cpu, peak, _ = run(arguments, recipe, out, limit)
+    found = results(out)
+    totals, shuffles = stages(out)
+    spilled = sum(shuffle["spilled_bytes"] for shuffle in shuffles)
+    print(f"limit {kind}: {wall:.0f} s, {cpu:.0f} CPU s, peak of the group {peak}, "
+          f"spilled {spilled} bytes, results {found[:16]}", flush=True)
+    for shuffle in shuffles:
+        print(f"    {shuffle['stage']}: {shuffle['rows']} rows, {shuffle['spilled_bytes']} spilled")
+    for name, came, kept in totals:
+        print(f"    {name}: {came} -> {kept} bytes")
+    print(f"    {100 * survives(totals):.1f} % of the bytes survive deduplication", flush=True)
+    if survives(totals) < 0.5:
+        sys.exit("less than half survives")
+    _, _, _, said = run(arguments, recipe, out, Limit(None))
+    if "nothing left to do" not in said:
+        sys.exit(f"a second run found something to do: {said}")
+    shutil.rmtree(out)
+    return wall, found, spilled
+
+
+def check_kills(arguments, recipe, out, wall):
+    """The run killed again and again; returns its hash at last."""
+    rng = random.Random(arguments.seed)
     delays, kills = [], 0
     while kills < arguments.kills:
         child = subprocess.Popen(command(arguments, recipe, out), stdout=subprocess.DEVNULL,
@@ -325,11 +314,26 @@ def check_kills(arguments, root):
             kills += 1
             delays.append(round(delay, 2))
     run(arguments, recipe, out, Limit(None))
-    equal = results(out) == results(root / "whole")
-    print(f"killed after {delays} s of {wall:.1f} s; results equal: {equal}", flush=True)
-    shutil.rmtree(corpus)
-    if not equal:
+    print(f"killed after {delays} s of {wall:.1f} s, continued each time", flush=True)
+    return results(out)
+
+
+def check(arguments, root):
+    corpus = root / "corpus"
+    prepare(arguments, corpus, arguments.megabytes)
+    wide = write_recipe(arguments, root / "wide.toml", corpus, 4096)
+    narrow = write_recipe(arguments, root / "narrow.toml", corpus, arguments.memory_mib)
+    _, expected, _ = check_limit(arguments, wide, Limit(None), root / "wide")
+    limit = Limit(arguments.limit_mib << 20)
+    wall, found, spilled = check_limit(arguments, narrow, limit, root / "narrow")
+    if spilled == 0:
+        sys.exit("nothing was spilled")
+    if found != expected:
         sys.exit("the results differ")
+    print("equal results with and without the limit; second runs had nothing to do", flush=True)
+    if arguments.kills and check_kills(arguments, narrow, root / "killed", wall) != expected:
+        sys.exit("the results of the killed run differ")
+    print("equal results after the kills", flush=True)
 
 
 def main():
@@ -342,7 +346,6 @@ def main():
     parser.add_argument("--limit-mib", type=int, default=1024)
     parser.add_argument("--memory-mib", type=int, default=384)
     parser.add_argument("--shard-mib", type=int, default=64)
-    parser.add_argument("--kill-megabytes", type=int, default=60)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -352,10 +355,7 @@ def main():
         sys.exit(f"`{arguments.work}` is there already; remove it or give another with --work")
     arguments.work.mkdir(parents=True)
     try:
-        if arguments.megabytes:
-            check_limit(arguments, arguments.work)
-        if arguments.kills:
-            check_kills(arguments, arguments.work)
+        check(arguments, arguments.work)
     finally:
         shutil.rmtree(arguments.work)
 
