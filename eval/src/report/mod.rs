@@ -11,5 +11,5 @@ pub use self::identity::folder_sha256;
 pub use self::results::{Config, Results, TaskResult};
 pub use self::sample_log::{LoggedSample, TaskLog, read_samples};
 pub use self::samples::sample_lines;
-pub(crate) use self::summary::{leaves, metrics};
 pub use self::summary::{Evaluated, group_measures, summary};
+pub(crate) use self::summary::{leaves, metrics};
