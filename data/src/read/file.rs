@@ -125,8 +125,8 @@ impl ChunkReader for Chunks {
 
     fn get_read(&self, start: u64) -> std::result::Result<Self::T, ParquetError> {
         Ok(match self {
-            Self::File(file) => Box::new(BufReader::new(file.get_read(start)?)),
-            Self::Object(object) => Box::new(object.read_from(start)),
+            Self::File(file) => Box::new(Unended(BufReader::new(file.get_read(start)?))),
+            Self::Object(object) => Box::new(Unended(object.read_from(start))),
         })
     }
 
@@ -144,6 +144,19 @@ impl ChunkReader for Chunks {
     }
 }
 
+/// A reader whose end is an error. The decoder of Parquet passes over a damaged header's billions of elements one by
+/// one, and where the file has ended it would do so without noticing.
+struct Unended<R>(R);
+
+impl<R: Read> Read for Unended<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 if !buffer.is_empty() => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n_bytes => Ok(n_bytes),
+        }
+    }
+}
+
 /// A file that reports how far it was read.
 struct Counted<R> {
     inner: R,
@@ -155,5 +168,23 @@ impl<R: Read> Read for Counted<R> {
         let bytes = self.inner.read(buffer)?;
         self.position.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_of_a_file_does_not_end_in_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        std::fs::write(&path, b"abc").unwrap();
+        let mut piece = Chunks::File(File::open(&path).unwrap()).get_read(1).unwrap();
+        let mut bytes = [0; 2];
+        piece.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"bc");
+        let passed_over = std::io::copy(&mut piece.by_ref().take(8), &mut std::io::sink());
+        assert_eq!(passed_over.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
     }
 }
