@@ -55,13 +55,13 @@ fn texts(file: &str) -> Result<Vec<String>> {
 fn report(tokenizer: &Tokenizer, name: &str, n_threads: usize, texts: &[String]) {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let n_bytes: usize = texts.iter().map(|text| text.len()).sum();
-    let n_ids: usize = tokenizer.encode_all(&texts).iter().map(Vec::len).sum();
+    let n_ids = tokenizer.encode_all(&texts, None).ids().len();
     let n_passes = ROUND_BYTES.div_ceil(n_bytes.max(1));
     let (mut by_clock, mut by_processor) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..N_ROUNDS {
         let (start, started) = (Instant::now(), processor_secs());
         for _ in 0..n_passes {
-            drop(tokenizer.encode_all(&texts));
+            drop(tokenizer.encode_all(&texts, None));
         }
         by_clock = by_clock.min(start.elapsed().as_secs_f64() / n_passes as f64);
         by_processor = by_processor.min((processor_secs() - started) / n_passes as f64);

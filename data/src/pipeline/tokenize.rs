@@ -199,9 +199,9 @@ fn encode_all(
             return Ok(n_documents);
         }
         let texts: Vec<&str> = batch.iter().map(|document| document.text.as_str()).collect();
-        let mut encoded = tokenizer.encode_all(&texts);
-        encoded.iter_mut().for_each(|ids| ids.push(tokenizer.eod_id()));
-        let mut pieces = batch.iter().zip(&encoded).map(|(document, ids)| Piece::of(document, ids));
+        let encoded = tokenizer.encode_all(&texts, Some(tokenizer.eod_id()));
+        let pieces = batch.iter().zip(encoded.texts());
+        let mut pieces = pieces.map(|(document, ids)| Piece::of(document, ids));
         pieces.try_for_each(&mut take)?;
         n_documents += batch.len() as u64;
     }

@@ -18,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 
 use memchr::memmem;
 
+pub use self::batch::Encoded;
 use self::cache::Cache;
 use self::chain::{Chain, Pieces, Tables};
 use self::merge::{Kind, MergeTable, Symbol, Symbols};
@@ -237,9 +238,11 @@ mod tests {
         encoder.encode_into(text, &mut ids);
         assert_eq!(ids, expected, "cached: {text:?}");
         assert_eq!(encode_as_chain(&encoder, text), expected, "as a chain: {text:?}");
-        let in_parts = encoder.encode_in_parts(&["", text, text], 3);
-        let whole = [vec![], expected.clone(), expected];
-        assert_eq!(in_parts, whole, "in parts: {text:?}");
+        let in_parts = encoder.encode_in_parts(&["", text, text], None, 3);
+        let whole = [&[], &expected[..], &expected];
+        assert!(in_parts.texts().eq(whole), "in parts: {text:?}");
+        let ended = encoder.encode_in_parts(&[text, ""], Some(7), 3);
+        assert_eq!(ended.ids(), [&expected[..], &[7, 7]].concat());
     }
 
     /// The whole text as one long segment.

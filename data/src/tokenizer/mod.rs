@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub use self::compression::Compression;
 use self::decode::Decoder;
 pub use self::decode::TextStream;
+pub use self::encode::Encoded;
 use self::encode::Encoder;
 use self::sentence_piece::{ModelProto, PieceKind};
 pub use self::train::TrainerSettings;
@@ -109,9 +110,9 @@ impl Tokenizer {
     }
 
     /// The ids of many texts, each as [`encode`](Self::encode), on the threads of rayon's current pool; long texts are
-    /// worked on in parts.
-    pub fn encode_all(&self, texts: &[&str]) -> Vec<Vec<u32>> {
-        self.encoder.encode_all(texts)
+    /// worked on in parts. The id `end`, if there is one, follows every text.
+    pub fn encode_all(&self, texts: &[&str], end: Option<u32>) -> Encoded {
+        self.encoder.encode_all(texts, end)
     }
 
     /// The ids of a text whose special-token strings are special tokens, as Megatron's wrapper
