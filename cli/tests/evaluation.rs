@@ -57,13 +57,16 @@ fn an_evaluation_that_broke_off_goes_on_and_writes_the_same_bytes() {
     let model = snapshot(&place.path("run"));
     place.neo(&command("whole.json")).check(0, &[]);
     assert!(!place.path("whole.json.answers").exists(), "answers are removed at the end");
-    place.write("write.yaml", WRITE.replace("max_gen_toks: 6", "max_gen_toks: 600"));
-    let problem = ["600 tokens are to be written, the model's context has 32"];
-    place.neo(&command("broken.json")).check(WRONG_INPUT, &problem);
+    let too_long = CHOICE.replace("doc_to_choice: a", "doc_to_choice: \"{{[q*20, q*30]}}\"");
+    place.write("write.yaml", too_long.replace("task: mill", "task: write"));
+    place.neo(&command("broken.json")).check(WRONG_INPUT, &["a continuation has"]);
     assert!(place.path("broken.json.answers").exists(), "answers are kept");
     assert!(!place.path("broken.json").exists(), "nothing half done under that name");
+    let of_another = eval("mill.yaml", &["--out", "broken.json"]);
+    place.neo(&of_another).check(WRONG_INPUT, &["answers of an unfinished evaluation"]);
     place.write("write.yaml", WRITE);
-    place.neo(&command("broken.json")).check(0, &[]);
+    place.neo(&command("broken.json")).check(0, &["answers are there from before"]);
+    place.neo(&command("broken.json")).check(WRONG_INPUT, &["`broken.json` is there already"]);
     let read = |name: &str| fs_err::read(place.path(name)).expect("results");
     assert!(read("whole.json") == read("broken.json"), "the files differ");
     assert!(snapshot(&place.path("run")) == model, "the model is left as it was");
@@ -77,6 +80,12 @@ fn wrong_input_is_named() {
     };
     check(&eval("arc_eazy", &[]), &["no such task", "did you mean `arc_easy`"]);
     check(&eval("arc_easy", &["--data", "nowhere"]), &["is missing", "--data DIR"]);
+    check(&eval("mill.yaml", &["--limit", "0"]), &["--limit"]);
+    check(&["eval", "--model", MODEL, "--corpus", "c", "--samples", "s"], &["--samples"]);
+    place.write("write.yaml", WRITE.replace("max_gen_toks: 6", "max_gen_toks: 600"));
+    let no_room = "task `write` may write 600 tokens, the model's context has 32";
+    check(&eval("mill.yaml,write.yaml", &[]), &[no_room, "max_gen_toks"]);
+    place.write("write.yaml", WRITE);
     check(&eval("mill.yaml", &["--shots", "12"]), &["12 shots need 13 documents, 12 are there"]);
     check(&eval("write.yaml", &["--mode", "opencompass"]), &["no OpenCompass form"]);
     check(&eval("humaneval", &["--data", "nowhere"]), &["is missing"]);
@@ -120,6 +129,9 @@ fn prompts_can_be_put_into_the_chat_template() {
     let prompt_of = |more: &[&str]| {
         let mut arguments = eval("mill.yaml", &["--out", "a.json", "--samples", "a.jsonl"]);
         arguments.extend(more);
+        for name in ["a.json", "a.jsonl"] {
+            fs_err::remove_file(place.path(name)).ok();
+        }
         place.neo(&arguments).check(0, &[]);
         let samples = fs_err::read_to_string(place.path("a.jsonl")).expect("samples");
         let first: Value =

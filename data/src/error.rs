@@ -103,12 +103,13 @@ impl Error {
         }
     }
 
-    /// Says which stage of a recipe a missing path belongs to.
+    /// Says which stage of a recipe a missing path or a setting belongs to.
     pub(crate) fn in_stage(self, index: usize) -> Self {
         match self {
             Self::Missing { key, path } => {
                 Self::Missing { key: format!("`stage.{index}`: {key}"), path }
             }
+            Self::Setting(problem) => Self::Setting(format!("`stage.{index}`: {problem}")),
             other => other,
         }
     }

@@ -29,11 +29,11 @@ impl AnswerCache {
         Self { known: HashMap::new(), file: None, stop: Arc::default() }
     }
 
-    /// Opens or begins the file at `path` for the run of this identity; answers of another run are
-    /// dropped. When `stop` is raised the next answer is kept and the evaluation ends.
+    /// Opens or begins the file at `path` for the run of this identity. When `stop` is raised the next
+    /// answer is kept and the evaluation ends.
     ///
     /// # Errors
-    /// A file that cannot be read or written.
+    /// A file that cannot be read or written, or that holds answers of another run.
     pub fn open(path: &Path, run: &Value, stop: Arc<AtomicBool>) -> Result<Self> {
         let header = json!({ "answers_of": run }).to_string();
         let text = match fs_err::read(path) {
@@ -43,7 +43,15 @@ impl AnswerCache {
         };
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut lines = complete.lines();
-        let is_ours = lines.next() == Some(&header);
+        let is_ours = lines.next().is_none_or(|line| line == header);
+        let n_others = lines.clone().filter(|_| !is_ours).count();
+        if n_others > 0 {
+            return Err(Error::Setting(format!(
+                "`{}` holds {n_others} answers of an unfinished evaluation with another model, tasks or \
+                 settings; remove it, or write the results elsewhere",
+                path.display()
+            )));
+        }
         let mut known = HashMap::new();
         let mut kept = format!("{header}\n");
         for line in lines.filter(|_| is_ours) {
@@ -125,6 +133,9 @@ mod tests {
         let stop = Arc::new(AtomicBool::new(true));
         let mut cache = AnswerCache::open(&path, &json!("m"), stop).unwrap();
         assert!(matches!(cache.put("c", &json!(1)), Err(Error::Stopped)));
+        let of_another = AnswerCache::open(&path, &json!("other"), Arc::default()).unwrap_err();
+        assert!(of_another.to_string().contains("holds 2 answers"), "{of_another}");
+        fs_err::write(&path, "{}\n").unwrap();
         assert!(AnswerCache::open(&path, &json!("other"), Arc::default()).unwrap().is_empty());
     }
 }

@@ -281,6 +281,11 @@ fn run_recipe(args: &Run) -> Result<()> {
     drop(reporter);
     if done.n_made == 0 {
         progress::write_line("nothing left to do");
+    } else if out.join("report.html").exists() {
+        let out = out.display();
+        progress::write_line(&format!(
+            "`{out}/report.html` is of an earlier run: `neo data report {out}` draws it anew"
+        ));
     }
     progress::write_line(&format!("corpus: {}", out.join("corpus").display()));
     print_account(&done.account, args.json)

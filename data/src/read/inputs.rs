@@ -36,12 +36,28 @@ pub(super) fn find(source: &Source) -> Result<Vec<InputFile>> {
             source.name
         )));
     }
+    files.iter().try_for_each(|file| check_name(file, source))?;
     if source.format == Format::Tree {
         files.sort_by_cached_key(|file| {
             (Sha256::digest(file.name.as_bytes()).to_vec(), file.path.clone())
         });
     }
     Ok(files)
+}
+
+/// Refuses a file that its name says to hold something else than the source reads.
+fn check_name(file: &InputFile, source: &Source) -> Result<()> {
+    let is_chosen = source.format == Format::Tree || source.extensions.is_some();
+    match Format::of_name(&file.name).filter(|found| !is_chosen && *found != source.format) {
+        None => Ok(()),
+        Some(found) => Err(Error::Setting(format!(
+            "`{}` is `{}` by its name, source `{}` reads `{}`: give files of one format",
+            file.path.display(),
+            found.name(),
+            source.name,
+            source.format.name()
+        ))),
+    }
 }
 
 /// Adds the files that one input names.
@@ -358,5 +374,26 @@ mod tests {
         source.lock_file = Some(lock);
         let names: Vec<String> = find(&source).unwrap().into_iter().map(|file| file.name).collect();
         assert_eq!(names, ["two-2.0.0/src/lib.rs"]);
+    }
+
+    #[test]
+    fn files_of_other_formats_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.jsonl.gz", "b.txt", "c.warc.gz", "d"] {
+            std::fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+        let of = |names: &[&str], format| {
+            Source::new("s", Language::En, names.iter().map(|name| path(name)).collect(), format)
+        };
+        let refused = |source: &Source| find(source).unwrap_err().to_string();
+        let problem = refused(&of(&["b.txt", "a.jsonl.gz"], Format::Text));
+        assert!(problem.contains("a.jsonl.gz` is `jsonl` by its name"), "{problem}");
+        let problem = refused(&of(&["a.jsonl.gz", "c.warc.gz"], Format::Jsonl));
+        assert!(problem.contains("c.warc.gz` is `warc`") && problem.contains("reads `jsonl`"));
+        assert_eq!(find(&of(&["a.jsonl.gz", "d"], Format::Jsonl)).unwrap().len(), 2);
+        let mut chosen = of(&["a.jsonl.gz"], Format::Text);
+        chosen.extensions = Some(vec!["jsonl".to_owned()]);
+        assert_eq!(find(&chosen).unwrap().len(), 1);
     }
 }

@@ -8,9 +8,6 @@ use crate::language_model::{Answers, Prompt};
 use crate::task::Generation;
 use crate::{Error, Result};
 
-/// Most tokens to be made where a task says nothing.
-const MAX_TOKENS: usize = 256;
-
 /// A common beginning shorter than this is not worth keeping.
 const MIN_SHARED: usize = 8;
 
@@ -21,7 +18,7 @@ impl Network<'_> {
         settings: &Generation,
         answers: &mut Answers<'_, String>,
     ) -> Result<()> {
-        let max_tokens = settings.max_tokens.unwrap_or(MAX_TOKENS);
+        let max_tokens = settings.n_tokens();
         let context = self.model.config.max_seq_len;
         let room = context.checked_sub(max_tokens).filter(|room| *room > 0).ok_or_else(|| {
             Error::Setting(format!(

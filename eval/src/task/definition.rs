@@ -67,6 +67,16 @@ pub struct Generation {
     pub top_p: f64,
 }
 
+impl Generation {
+    /// Most tokens to be made where a task says nothing.
+    const MAX_TOKENS: usize = 256;
+
+    /// Most tokens to be made.
+    pub fn n_tokens(&self) -> usize {
+        self.max_tokens.unwrap_or(Self::MAX_TOKENS)
+    }
+}
+
 /// A validated task.
 #[derive(Clone, Debug)]
 pub struct Definition {

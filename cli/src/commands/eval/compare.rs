@@ -103,4 +103,5 @@ fn print_table(found: &[(String, String, Comparison)]) {
             c.n, c.means[0], c.means[1], c.difference
         );
     }
+    println!("n needed: documents on which a difference as large is found in 4 of 5 cases, at 5 %");
 }

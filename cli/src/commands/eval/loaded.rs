@@ -5,6 +5,7 @@ use std::path::Path;
 use neo_backends::Precision;
 use neo_data::tokenizer::Tokenizer;
 use neo_eval::network::{Network, Sharing};
+use neo_eval::task::{Output, Task};
 use neo_model::Transformer;
 use neo_model::hf::HfConfig;
 
@@ -34,6 +35,24 @@ impl Loaded {
     /// Tokens of a prompt.
     pub(super) fn n_tokens(&self, prompt: &str) -> usize {
         self.tokenizer.encode_with_specials(prompt).len()
+    }
+
+    /// Refuses a task whose answers may be as long as the model's context.
+    pub(super) fn check_room(&self, task: &Task) -> anyhow::Result<()> {
+        let definition = &task.definition;
+        let context = self.model.config.max_seq_len;
+        match definition.output == Output::Generate && definition.generation.n_tokens() >= context {
+            false => Ok(()),
+            true => Err(Usage::with_hint(
+                format!(
+                    "task `{}` may write {} tokens, the model's context has {context}",
+                    definition.task,
+                    definition.generation.n_tokens()
+                ),
+                "set a smaller `max_gen_toks` in the task's `generation_kwargs`, or leave it out",
+            )
+            .into()),
+        }
     }
 
     /// The model as evaluations see it; `tell` hears how many requests of how many are answered.

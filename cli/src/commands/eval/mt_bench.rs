@@ -2,6 +2,7 @@
 //! rates its answers.
 
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub(super) struct Args {
     samples: Option<PathBuf>,
     /// Questions, at most
     #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
     /// Most tokens of an answer
     #[arg(long, value_name = "N", default_value_t = 1024)]
     max_new: usize,
@@ -60,7 +61,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let kept = output::with_ending(&args.out, ".answers.jsonl");
     let mut cache = AnswerCache::open(&kept, &json!("mt_bench"), crate::interrupt::stop_flag()?)?;
     let all = &bench.set.questions;
-    let questions = &all[..args.limit.unwrap_or(usize::MAX).min(all.len())];
+    let questions = &all[..args.limit.map_or(all.len(), |limit| limit.get().min(all.len()))];
     // The first question is answered and judged before the others are, so that a judge that cannot
     // be asked is found out before hours of answering.
     let (first, others) = questions.split_at(questions.len().min(1));

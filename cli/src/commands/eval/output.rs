@@ -4,6 +4,20 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::error::Usage;
+
+/// Refuses to write over a file.
+pub(super) fn refuse_used(path: &Path) -> anyhow::Result<()> {
+    match path.exists() {
+        false => Ok(()),
+        true => Err(Usage::with_hint(
+            format!("`{}` is there already", path.display()),
+            "remove it, or name another file",
+        )
+        .into()),
+    }
+}
+
 /// The path with something behind its name.
 pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -1,6 +1,7 @@
 //! `neo eval --tasks`: a model on benchmarks, with lm-evaluation-harness's numbers.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use neo_eval::cache::AnswerCache;
@@ -24,22 +25,22 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Folder of the evaluation sets [default: NEO_DATA/eval, or ../shared/data/eval]
-    #[arg(long, value_name = "DIR", requires = "tasks")]
+    #[arg(long, value_name = "DIR", requires = "tasks", conflicts_with = "corpus")]
     data: Option<PathBuf>,
     /// Whose way of asking: the numbers of the two differ by design
     #[arg(long, value_enum, default_value = "harness")]
     mode: Mode,
     /// Documents of each task, at most
-    #[arg(long, value_name = "N", requires = "tasks")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", requires = "tasks", conflicts_with = "corpus")]
+    limit: Option<NonZeroUsize>,
     /// Shots before each question, in place of the task's own number
-    #[arg(long, value_name = "N", requires = "tasks")]
+    #[arg(long, value_name = "N", requires = "tasks", conflicts_with = "corpus")]
     shots: Option<usize>,
     /// Write every document with prompt, answer and score as JSON lines to this file
-    #[arg(long, value_name = "FILE", requires = "tasks")]
+    #[arg(long, value_name = "FILE", requires = "tasks", conflicts_with = "corpus")]
     samples: Option<PathBuf>,
     /// Run the programs that the model writes, in a sandbox (HumanEval, MBPP)
-    #[arg(long, requires = "tasks")]
+    #[arg(long, requires = "tasks", conflicts_with = "corpus")]
     run_programs: bool,
     #[command(flatten)]
     conversation: conversation::Options,
@@ -86,7 +87,11 @@ pub(super) fn run(
         task.conversation = conversation.clone();
     }
     let sandbox = sandbox(&selection, options)?;
+    [out, options.samples.as_deref()].into_iter().flatten().try_for_each(output::refuse_used)?;
     let loaded = Loaded::open(model_dir, device_name)?;
+    if options.mode == Mode::Harness {
+        selection.tasks.iter().try_for_each(|task| loaded.check_room(task))?;
+    }
     let mut config = config(model_dir, names, options, device_name)?;
     config.extend(conversation.described());
     let config = Value::Object(config);
@@ -97,6 +102,9 @@ pub(super) fn run(
         }
         None => AnswerCache::in_memory(),
     };
+    if !cache.is_empty() {
+        eprintln!("{} answers are there from before", cache.len());
+    }
     let mut outcomes = Vec::new();
     for task in &selection.tasks {
         let progress = Progress::new(task.definition.task.clone(), None);
@@ -163,7 +171,8 @@ fn evaluate(
     cache: &mut AnswerCache,
     sandbox: Option<&Sandbox>,
 ) -> neo_eval::Result<Outcome> {
-    let settings = Settings { limit: options.limit, bootstrap_draws: BOOTSTRAP_DRAWS };
+    let limit = options.limit.map(NonZeroUsize::get);
+    let settings = Settings { limit, bootstrap_draws: BOOTSTRAP_DRAWS };
     match options.mode {
         Mode::Harness => {
             let runner = sandbox.map(|sandbox| sandbox as &dyn ProgramRunner);

@@ -18,8 +18,15 @@ pub(super) fn fix(text: String) -> String {
 
 fn fix_each(text: &str) -> String {
     let mut fixed = String::with_capacity(text.len());
-    for c in text.chars() {
-        let c = windows_1252_of_c1(c);
+    let mut start = 0;
+    for (place, found) in text.char_indices() {
+        // ASCII, and from the marks of Chinese to the compatibility forms: most of any text.
+        if found.is_ascii() || ('\u{3001}'..'\u{fb00}').contains(&found) {
+            continue;
+        }
+        fixed.push_str(&text[start..place]);
+        start = place + found.len_utf8();
+        let c = windows_1252_of_c1(found);
         match (parts_of_ligature(c), c) {
             // What a ligature or a wide form stands for may itself be a quote.
             (Some(parts), _) => fixed.extend(parts.chars().map(straight)),
@@ -30,6 +37,7 @@ fn fix_each(text: &str) -> String {
             (None, c) => fixed.push(straight(c)),
         }
     }
+    fixed.push_str(&text[start..]);
     fixed
 }
 
@@ -73,7 +81,9 @@ fn straight(c: char) -> char {
 
 fn fix_line_ends(text: String) -> String {
     const OTHERS: [char; 4] = ['\r', '\u{2028}', '\u{2029}', '\u{85}'];
-    match text.contains(OTHERS) {
+    // The first bytes of these.
+    let may_hold = memchr::memchr3(b'\r', 0xe2, 0xc2, text.as_bytes()).is_some();
+    match may_hold && text.contains(OTHERS) {
         true => text.replace("\r\n", "\n").replace(OTHERS, "\n"),
         false => text,
     }
@@ -90,6 +100,14 @@ fn remove_terminal_escapes(text: String) -> String {
 }
 
 fn remove_controls(mut text: String) -> String {
+    // White space but the vertical tab stays; beyond ASCII what goes begins with one of two bytes.
+    let may_begin = |byte: &u8| match byte {
+        b'\t' | b'\n' | 0xc | b'\r' => false,
+        byte => byte.is_ascii_control() || matches!(byte, 0xe2 | 0xef),
+    };
+    if !text.as_bytes().iter().any(may_begin) {
+        return text;
+    }
     text.retain(|c| {
         !matches!(
             c,

@@ -65,13 +65,18 @@ fn repair_piece(piece: &str, is_html: bool) -> String {
             text = entities::unescape(&text);
         }
         text = characters::fix(encoding::fix(text));
-        if !text.is_ascii() && !unicode_normalization::is_nfc(&text) {
+        if !text.chars().all(is_composed) && !unicode_normalization::is_nfc(&text) {
             text = text.nfc().collect();
         }
         if text == before {
             return text;
         }
     }
+}
+
+/// Whether this is one of the characters, most by far, that stand in NFC whatever is beside them.
+fn is_composed(c: char) -> bool {
+    matches!(c, ..'\u{300}' | '\u{2010}'..='\u{2027}' | '\u{3000}'..='\u{3029}' | '\u{3400}'..='\u{9fff}')
 }
 
 #[cfg(test)]
@@ -98,6 +103,15 @@ mod tests {
     #[test]
     fn html_keeps_its_entities_from_its_first_tag_on() {
         check("&lt;\n&lt;<b>\n&lt;\n", "<\n&lt;<b>\n&lt;\n");
+    }
+
+    #[test]
+    fn composed_characters_are_in_nfc_beside_any_other() {
+        use unicode_normalization::{UnicodeNormalization, char::canonical_combining_class};
+        for c in ('\0'..=char::MAX).filter(|&c| is_composed(c)) {
+            assert_eq!(canonical_combining_class(c), 0, "{c:?}");
+            assert!(std::iter::once(c).nfc().eq([c]), "{c:?}");
+        }
     }
 
     #[test]

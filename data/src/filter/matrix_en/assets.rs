@@ -70,7 +70,7 @@ pub(in crate::filter) fn existing(
 ) -> Result<PathBuf> {
     let Some(folder) = folder else {
         let problem = format!(
-            "rule `{rule}` needs `{}`, expected the folder that holds it as `--assets`",
+            "rule `{rule}` needs `{}`, expected the folder that holds it as `assets`: `--assets`, or in a recipe's stage",
             names[0]
         );
         return Err(Error::Setting(problem));
