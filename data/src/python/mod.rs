@@ -5,9 +5,11 @@
 //! only what is here. Everything is a function of characters or `&str`; nothing is allocated where nothing changes.
 
 mod class;
+mod mersenne;
 mod normal;
 mod split;
 
 pub use self::class::{Class, is_alpha, is_digit, is_punctuation, is_upper};
+pub use self::mersenne::MersenneTwister;
 pub use self::normal::{lower, nfkc};
 pub use self::split::{SplitLines, SplitWords, split_lines, split_words, strip};

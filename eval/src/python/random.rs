@@ -5,76 +5,22 @@
 
 use std::collections::HashSet;
 
-/// Words of the generator's state.
-const N: usize = 624;
-/// Offset of the recurrence.
-const M: usize = 397;
+use neo_data::python::MersenneTwister;
 
 /// A Mersenne twister seeded as CPython seeds it from an integer.
 #[derive(Clone)]
-pub struct Random {
-    state: [u32; N],
-    next: usize,
-}
+pub struct Random(MersenneTwister);
 
 impl Random {
     /// `random.Random(seed)` for a seed that is not negative.
     pub fn new(seed: u64) -> Self {
         let (low, high) = (seed as u32, (seed >> 32) as u32);
         let key = if high == 0 { vec![low] } else { vec![low, high] };
-        Self::from_key(&key)
+        Self(MersenneTwister::from_key(&key))
     }
 
-    /// `init_by_array` of the reference implementation.
-    fn from_key(key: &[u32]) -> Self {
-        let mut state = initial_state(19_650_218);
-        let mut i = 1;
-        let mix = |state: &mut [u32; N], i: usize, factor: u32| {
-            let before = state[i - 1];
-            state[i] ^ (before ^ (before >> 30)).wrapping_mul(factor)
-        };
-        let advance = |state: &mut [u32; N], i: &mut usize| {
-            *i += 1;
-            if *i >= N {
-                state[0] = state[N - 1];
-                *i = 1;
-            }
-        };
-        for round in 0..N.max(key.len()) {
-            let j = round % key.len();
-            let mixed = mix(&mut state, i, 1_664_525);
-            state[i] = mixed.wrapping_add(key[j]).wrapping_add(j as u32);
-            advance(&mut state, &mut i);
-        }
-        for _ in 1..N {
-            let mixed = mix(&mut state, i, 1_566_083_941);
-            state[i] = mixed.wrapping_sub(i as u32);
-            advance(&mut state, &mut i);
-        }
-        state[0] = 0x8000_0000;
-        Self { state, next: N }
-    }
-
-    /// The next 32 bits.
     fn word(&mut self) -> u32 {
-        if self.next == N {
-            self.refill();
-        }
-        let mut y = self.state[self.next];
-        self.next += 1;
-        y ^= y >> 11;
-        y ^= (y << 7) & 0x9d2c_5680;
-        y ^= (y << 15) & 0xefc6_0000;
-        y ^ (y >> 18)
-    }
-
-    fn refill(&mut self) {
-        for i in 0..N {
-            let y = (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % N] & 0x7fff_ffff);
-            let twist = if y & 1 == 0 { 0 } else { 0x9908_b0df };
-            self.state[i] = self.state[(i + M) % N] ^ (y >> 1) ^ twist;
-        }
-        self.next = 0;
+        self.0.word()
     }
 
     /// `random()`: 53 bits in `[0, 1)`.
@@ -146,15 +92,6 @@ impl Random {
             items.swap(i, j);
         }
     }
-}
-
-fn initial_state(seed: u32) -> [u32; N] {
-    let mut state = [seed; N];
-    for i in 1..N {
-        let before = state[i - 1];
-        state[i] = (before ^ (before >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
-    }
-    state
 }
 
 /// Largest population of which `sample` copies a pool: a list is then smaller than a set of `k`.
