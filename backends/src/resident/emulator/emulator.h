@@ -13,9 +13,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <ucontext.h>
+#include <memory>
 #include <utility>
 #include <vector>
+
+#include "stack.h"
 
 #define KERNEL extern "C"
 #define INLINE inline
@@ -46,10 +48,9 @@ struct alignas(16) uint4 {
 namespace emulator {
 
 struct Fiber {
-    ucontext_t context;
-    std::vector<char> stack;
     dim3 thread;
-    int index;  // in the block
+    int index;     // in the block
+    Stack *stack;  // null before it begins
     bool done;
 };
 
@@ -74,7 +75,10 @@ struct Block {
     // What the hardware does on its own time (bulk copies); run when every thread waits.
     std::vector<std::function<void()>> pending;
     std::function<void()> body;
-    ucontext_t scheduler;
+    std::vector<std::unique_ptr<Stack>> stacks;
+    std::vector<Stack *> idle;  // of `stacks`
+    Context scheduler;
+    size_t turn;  // counts the fibers in the order in which they run
     int live;
     bool progressed;
 };
@@ -84,8 +88,7 @@ inline Fiber *current;
 inline dim3 thread_idx, block_idx, block_dim, grid_dim;
 
 inline void yield() {
-    Fiber *self = current;
-    swapcontext(&self->context, &block.scheduler);
+    go(current->stack->context, block.scheduler);
 }
 
 template <class P> void wait_until(P is_met) {
@@ -113,12 +116,66 @@ inline int lanes_of_warp() {
     return left < 32 ? left : 32;
 }
 
-inline void run_fiber() {
+inline Fiber &fiber_of_turn(size_t turn) {
+#ifdef EMULATE_REVERSED
+    return block.fibers[block.fibers.size() - 1 - turn];
+#else
+    return block.fibers[turn];
+#endif
+}
+
+inline void become(Fiber &fiber) {
+    current = &fiber;
+    thread_idx = fiber.thread;
+}
+
+inline void run_current() {
     block.body();
     current->done = true;
     --block.live;
     block.progressed = true;
-    swapcontext(&current->context, &block.scheduler);
+}
+
+// Gives the stack of a thread that is done to the next in turn, if that has not begun.
+inline bool pass_on_stack() {
+    Stack *stack = current->stack;
+    if (block.turn + 1 < block.fibers.size()) {
+        Fiber &next = fiber_of_turn(block.turn + 1);
+        if (!next.stack) {
+            ++block.turn;
+            become(next);
+            next.stack = stack;
+            return true;
+        }
+    }
+    block.idle.push_back(stack);
+    return false;
+}
+
+// What happens on a stack: as long as no thread waits, one after another runs on the same.
+inline void run_fibers() {
+    for (;;) {
+        do run_current();
+        while (pass_on_stack());
+        yield();
+    }
+}
+
+inline Stack *idle_stack() {
+    if (block.idle.empty()) {
+        block.stacks.push_back(std::make_unique<Stack>(run_fibers));
+        block.idle.push_back(block.stacks.back().get());
+    }
+    Stack *stack = block.idle.back();
+    block.idle.pop_back();
+    return stack;
+}
+
+// Lets a thread run until it waits or is done.
+inline void resume(Fiber &fiber) {
+    if (!fiber.stack) fiber.stack = idle_stack();
+    become(fiber);
+    go(block.scheduler, fiber.stack->context);
 }
 
 [[noreturn]] inline void deadlock() {
@@ -132,12 +189,8 @@ inline void run_fiber() {
 
 inline void run_block() {
     for (Fiber &fiber : block.fibers) {
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.data();
-        fiber.context.uc_stack.ss_size = fiber.stack.size();
-        fiber.context.uc_link = nullptr;
+        fiber.stack = nullptr;
         fiber.done = false;
-        makecontext(&fiber.context, run_fiber, 0);
     }
     for (Warp &warp : block.warps) warp.meeting = {};
     for (Meeting &meeting : block.warpgroups) meeting = {};
@@ -147,16 +200,9 @@ inline void run_block() {
     block.live = int(block.fibers.size());
     while (block.live > 0) {
         block.progressed = false;
-        for (size_t i = 0; i < block.fibers.size(); ++i) {
-#ifdef EMULATE_REVERSED
-            Fiber &fiber = block.fibers[block.fibers.size() - 1 - i];
-#else
-            Fiber &fiber = block.fibers[i];
-#endif
-            if (fiber.done) continue;
-            current = &fiber;
-            thread_idx = fiber.thread;
-            swapcontext(&block.scheduler, &fiber.context);
+        for (block.turn = 0; block.turn < block.fibers.size(); ++block.turn) {
+            Fiber &fiber = fiber_of_turn(block.turn);
+            if (!fiber.done) resume(fiber);
         }
         if (!block.progressed) {
             if (block.pending.empty()) deadlock();
@@ -176,7 +222,6 @@ inline void run(dim3 grid, dim3 threads, size_t shared, std::function<void()> bo
     for (size_t i = 0; i < count; ++i) {
         Fiber &fiber = block.fibers[i];
         fiber.index = int(i);
-        fiber.stack.resize(64 << 10);
         fiber.thread = {unsigned(i % threads.x), unsigned(i / threads.x % threads.y),
                         unsigned(i / threads.x / threads.y)};
     }
