@@ -1,0 +1,58 @@
+//! The CUDA C++ of `kernels/`, as it is compiled into this library.
+
+/// A file that is compiled on its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// Its name in `kernels/`.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// Reads a file of `kernels/` when this library is compiled.
+macro_rules! source {
+    ($name:literal) => {
+        Source { name: $name, text: include_str!(concat!("kernels/", $name)) }
+    };
+}
+
+/// The update.
+pub(crate) const ADAMW: Source = source!("adamw.cu");
+/// Attention by chunks of queries through products.
+pub(crate) const ATTENTION_COMPOSED: Source = source!("attention_composed.cu");
+/// Flash attention on Hopper's matrix units.
+pub(crate) const ATTENTION_SM90: Source = source!("attention_sm90.cu");
+/// From one number format to the other.
+pub(crate) const CAST: Source = source!("cast.cu");
+/// Softmax over the vocabulary, with its gradient.
+pub(crate) const CROSS_ENTROPY: Source = source!("cross_entropy.cu");
+/// Rows of the embedding, and sums into them.
+pub(crate) const EMBEDDING: Source = source!("embedding.cu");
+/// The global norm.
+pub(crate) const GRAD_NORM: Source = source!("grad_norm.cu");
+/// Sums of the loss.
+pub(crate) const LOSS: Source = source!("loss.cu");
+/// RMSNorm.
+pub(crate) const RMS_NORM: Source = source!("rms_norm.cu");
+/// Rotary position embedding.
+pub(crate) const ROPE: Source = source!("rope.cu");
+/// SwiGLU.
+pub(crate) const SWIGLU: Source = source!("swiglu.cu");
+
+/// What sources include.
+pub(crate) const HEADERS: &[Source] = &[source!("common.cuh")];
+
+/// Every source, for the checks that compile them all.
+pub const ALL: &[Source] = &[
+    ADAMW,
+    ATTENTION_COMPOSED,
+    ATTENTION_SM90,
+    CAST,
+    CROSS_ENTROPY,
+    EMBEDDING,
+    GRAD_NORM,
+    LOSS,
+    RMS_NORM,
+    ROPE,
+    SWIGLU,
+];
