@@ -22,6 +22,7 @@
 #define KERNEL extern "C"
 #define INLINE inline
 #define UNROLL
+#define UNROLL4
 #define __device__
 #define __forceinline__ inline
 #define __restrict__ __restrict
@@ -32,16 +33,17 @@
 struct dim3 {
     unsigned x, y, z;
 };
-struct alignas(8) float2 {
+// Vectors are laid over memory of any type.
+struct __attribute__((may_alias)) alignas(8) float2 {
     float x, y;
 };
-struct alignas(16) float4 {
+struct __attribute__((may_alias)) alignas(16) float4 {
     float x, y, z, w;
 };
-struct alignas(8) uint2 {
+struct __attribute__((may_alias)) alignas(8) uint2 {
     unsigned x, y;
 };
-struct alignas(16) uint4 {
+struct __attribute__((may_alias)) alignas(16) uint4 {
     unsigned x, y, z, w;
 };
 

@@ -11,6 +11,7 @@
 #define EXPORT(name)
 #define INLINE __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
+#define UNROLL4 _Pragma("unroll 4")
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fffffff)
 #else
@@ -34,14 +35,23 @@ INLINE float to_float(bf16 x) { return __uint_as_float(u32(x.bits) << 16); }
 
 // Rounds to nearest, ties to even; a NaN stays one.
 INLINE bf16 to_bf16(float x) {
+#ifdef __CUDACC_RTC__
+    u16 rounded;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(rounded) : "f"(x));
+    return bf16{rounded};
+#else
     u32 bits = __float_as_uint(x);
     if ((bits & 0x7fffffffu) > 0x7f800000u) return bf16{u16((bits >> 16) | 0x40u)};
     return bf16{u16((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+#endif
 }
 
 template <class T> INLINE T from_float(float x);
 template <> INLINE float from_float<float>(float x) { return x; }
 template <> INLINE bf16 from_float<bf16>(float x) { return to_bf16(x); }
+
+// What is left of `x` when it is put into a T.
+template <class T> INLINE float rounded(float x) { return to_float(from_float<T>(x)); }
 
 // Two of them in one register, the first in the low half.
 INLINE u32 pack_bf16(float low, float high) {
@@ -64,3 +74,5 @@ INLINE float exp2_fast(float x) {
     return exp2f(x);
 #endif
 }
+
+INLINE float exp_fast(float x) { return exp2_fast(x * 1.4426950408889634f); }
