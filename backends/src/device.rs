@@ -55,6 +55,16 @@ pub fn is_host(device: &Device) -> bool {
     }
 }
 
+/// The index of the NVIDIA card behind a device.
+#[cfg(feature = "cuda")]
+pub(crate) fn cuda_index(device: &Device) -> Option<usize> {
+    use burn::backend::{CubeDevice, DispatchDevice};
+    match device.as_dispatch() {
+        DispatchDevice::Cube(CubeDevice::Cuda(card)) => Some(card.index),
+        _ => None,
+    }
+}
+
 /// Runs `work` on one of the threads that compute for `device`, if those are this process's own.
 ///
 /// Operations inside then begin at once; from any other thread each one is first handed over to

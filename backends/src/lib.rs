@@ -13,6 +13,7 @@ pub mod kernels;
 pub mod precision;
 pub mod probe;
 pub mod profile;
+pub mod resident;
 #[cfg(feature = "tch")]
 mod torch;
 pub mod vjp;

@@ -44,6 +44,19 @@ pub(crate) fn timer<const D: usize>(operation: &'static str, on: &Tensor<D>) -> 
     })
 }
 
+/// Whether [`measure`] is running.
+pub(crate) fn is_measuring() -> bool {
+    IS_MEASURING.load(Ordering::Relaxed)
+}
+
+/// Counts what has gone on since `started` as part of `operation`.
+pub(crate) fn record(operation: &'static str, started: Instant) {
+    let mut times = times();
+    let time = times.entry(operation).or_default();
+    time.calls += 1;
+    time.total += started.elapsed();
+}
+
 /// A running clock of one operation.
 pub(crate) struct Timer {
     operation: &'static str,
@@ -54,10 +67,7 @@ pub(crate) struct Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         wait(&self.device);
-        let mut times = times();
-        let time = times.entry(self.operation).or_default();
-        time.calls += 1;
-        time.total += self.started.elapsed();
+        record(self.operation, self.started);
     }
 }
 

@@ -165,7 +165,7 @@ impl Step {
         let sum = self.gradient(weight);
         let add = usize::from(!is_first);
         let args = [partial.into(), sum.into(), blocks.into(), d.into(), add.into()];
-        let columns = Geometry::line(d.div_ceil(ROW_THREADS as usize), ROW_THREADS);
+        let columns = Geometry::line(d.div_ceil(32), 1024);
         self.run("rms_norm", self.library.rms_norm_weight, columns, &args)
     }
 

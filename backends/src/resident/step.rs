@@ -1,5 +1,7 @@
 //! The step on a card: one micro-batch forward and backward, queued without a wait.
 
+use std::time::Instant;
+
 use super::{
     Card, Error, MemoryPlan, ParameterTable, Settings,
     attention::Attention,
@@ -269,10 +271,15 @@ impl Step {
         operation: &'static str,
         work: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let _timer = profile::timer_on(operation, || {
-            self.card.finish().map_err(|problem| problem.to_string())
-        });
-        work()
+        if !profile::is_measuring() {
+            return work();
+        }
+        self.card.finish()?;
+        let started = Instant::now();
+        work()?;
+        self.card.finish()?;
+        profile::record(operation, started);
+        Ok(())
     }
 
     /// `out = x wᵀ (+ add)` over `rows` rows, all in the step's number format.
