@@ -34,16 +34,16 @@ struct dim3 {
     unsigned x, y, z;
 };
 // Vectors are laid over memory of any type.
-struct __attribute__((may_alias)) alignas(8) float2 {
+struct alignas(8) [[gnu::may_alias]] float2 {
     float x, y;
 };
-struct __attribute__((may_alias)) alignas(16) float4 {
+struct alignas(16) [[gnu::may_alias]] float4 {
     float x, y, z, w;
 };
-struct __attribute__((may_alias)) alignas(8) uint2 {
+struct alignas(8) [[gnu::may_alias]] uint2 {
     unsigned x, y;
 };
-struct __attribute__((may_alias)) alignas(16) uint4 {
+struct alignas(16) [[gnu::may_alias]] uint4 {
     unsigned x, y, z, w;
 };
 

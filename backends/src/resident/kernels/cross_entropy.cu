@@ -1,0 +1,119 @@
+// Cross-entropy with z-loss on the logits of a chunk of tokens, forward and gradient at once where the
+// logits lie; and the forward alone with the most probable id. One block takes a token.
+#include "exp_sum.cuh"
+
+// ln(sum(exp(x))) over the first `vocab` of a row.
+template <int N> INLINE float log_sum_exp(const ELEMENT *x, int vocab) {
+    ExpSum sum;
+    int whole = vocab / N * N;
+    UNROLL4 for (int i = threadIdx.x * N; i < whole; i += blockDim.x * N) sum.add(scaled(load<N>(x + i), LOG2_E));
+    if (whole + int(threadIdx.x) < vocab) sum.add(scaled(load<1>(x + whole + threadIdx.x), LOG2_E));
+    return sum.log2_of_block() * LN_2;
+}
+
+// What a row's gradient is made of.
+struct Slope {
+    float log_sum;  // in units of ln 2
+    float common;   // multiplies every probability
+    float weight;   // is taken off at the target
+    int target, vocab;
+
+    // The gradient of the logits `x`, which begin at column `i`; 0 past the vocabulary.
+    template <int N> INLINE Vec<N> at(int i, Vec<N> x) const {
+        UNROLL for (int j = 0; j < N; ++j) {
+            float d = exp2_fast(x.at[j] * LOG2_E - log_sum) * common;
+            if (i + j == target) d -= weight;
+            x.at[j] = i + j < vocab ? d : 0.0f;
+        }
+        return x;
+    }
+};
+
+// From the end to the beginning: what was read last is still in the cache.
+template <int N> INLINE void gradient_row(ELEMENT *x, int row, const Slope &slope) {
+    int step = blockDim.x * N, start = threadIdx.x * N;
+    UNROLL4 for (int i = start + (row - 1) / step * step; i >= 0; i -= step)
+        if (i < row) store(x + i, slope.at(i, load<N>(x + i)));
+}
+
+template <int N> INLINE void clear_row(ELEMENT *x, int row) {
+    for (int i = threadIdx.x * N; i < row; i += blockDim.x * N) store(x + i, Vec<N>{});
+}
+
+template <int N>
+INLINE void cross_entropy_row(ELEMENT *x, int target, float weight, float *log_prob, float *log_sum, int vocab,
+                              int row, float z_loss) {
+    float lse = log_sum_exp<N>(x, vocab);
+    if (threadIdx.x == 0) {
+        *log_prob = to_float(x[target]) - lse;
+        *log_sum = lse;
+    }
+    __syncthreads();  // the target's logit has been read
+    if (weight == 0.0f)
+        clear_row<N>(x, row);
+    else
+        gradient_row<N>(x, row, Slope{lse * LOG2_E, weight * (1.0f + 2.0f * z_loss * lse), weight, target, vocab});
+}
+
+// Logits become the gradient of `weight * (-ln p(target) + z_loss * log_sum^2)`, 0 past the vocabulary.
+// - logits: [tokens, row], row >= vocab; targets, weights, log_probs, log_sums: [tokens]
+// - grid: tokens
+KERNEL void cross_entropy(ELEMENT *logits, const int *targets, const float *weights, float *log_probs,
+                          float *log_sums, int vocab, int row, float z_loss) {
+    int token = blockIdx.x;
+    ELEMENT *x = logits + u64(token) * row;
+    if (row % WIDTH<ELEMENT> == 0)
+        cross_entropy_row<WIDTH<ELEMENT>>(x, targets[token], weights[token], log_probs + token, log_sums + token,
+                                          vocab, row, z_loss);
+    else
+        cross_entropy_row<1>(x, targets[token], weights[token], log_probs + token, log_sums + token, vocab, row,
+                             z_loss);
+}
+EXPORT(cross_entropy)
+
+// The lowest column of the largest value that a thread has seen, or that the block has.
+struct Best {
+    float value = -INFINITY;
+    int column = 0x7fffffff;
+
+    // Columns come in ascending order.
+    template <int N> INLINE void add(int i, const Vec<N> &x) {
+        UNROLL for (int j = 0; j < N; ++j)
+            if (x.at[j] > value) value = x.at[j], column = i + j;
+    }
+
+    // Columns are exact in f32.
+    INLINE int of_block() const {
+        float top = block_max(value);
+        return int(-block_max(value == top ? -float(column) : -INFINITY));
+    }
+};
+
+template <int N> INLINE int best_column(const ELEMENT *x, int vocab) {
+    Best best;
+    int whole = vocab / N * N;
+    UNROLL4 for (int i = threadIdx.x * N; i < whole; i += blockDim.x * N) best.add(i, load<N>(x + i));
+    if (whole + int(threadIdx.x) < vocab) best.add(whole + threadIdx.x, load<1>(x + whole + threadIdx.x));
+    return best.of_block();
+}
+
+template <int N>
+INLINE void log_prob_row(const ELEMENT *x, int target, float *log_prob, int *best, int vocab) {
+    float lse = log_sum_exp<N>(x, vocab);
+    int column = best_column<N>(x, vocab);
+    if (threadIdx.x > 0) return;
+    *log_prob = to_float(x[target]) - lse;
+    *best = column;
+}
+
+// The target's log-probability and the most probable id, the lowest of equals.
+// - shapes and grid as in `cross_entropy`
+KERNEL void log_probs(const ELEMENT *logits, const int *targets, float *log_probs, int *best, int vocab, int row) {
+    int token = blockIdx.x;
+    const ELEMENT *x = logits + u64(token) * row;
+    if (row % WIDTH<ELEMENT> == 0)
+        log_prob_row<WIDTH<ELEMENT>>(x, targets[token], log_probs + token, best + token, vocab);
+    else
+        log_prob_row<1>(x, targets[token], log_probs + token, best + token, vocab);
+}
+EXPORT(log_probs)
