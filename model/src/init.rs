@@ -14,15 +14,19 @@ use crate::{ModelConfig, parameters::Parameters};
 /// and the down projection `N(0, init_std / sqrt(2 n_layers))` (sheet 1.1).
 pub(crate) fn parameters(config: &ModelConfig, seed: u64, device: &Device) -> Parameters {
     let make = |name: &str, shape: [usize; 2]| {
-        let [rows, cols] = shape;
-        let values = match std_of(config, name) {
-            Some(std) => normal(seed, name, rows * cols, std),
-            None => vec![1.0; rows * cols],
-        };
+        let values = values(config, seed, name, shape.iter().product());
         Ok::<_, std::convert::Infallible>(Tensor::from_data(TensorData::new(values, shape), device))
     };
     let Ok(parameters) = Parameters::build(config, make);
     parameters
+}
+
+/// The `n` initial values of one parameter.
+pub fn values(config: &ModelConfig, seed: u64, name: &str, n: usize) -> Vec<f32> {
+    match std_of(config, name) {
+        Some(std) => normal(seed, name, n, std),
+        None => vec![1.0; n],
+    }
 }
 
 /// Standard deviation of a parameter; `None` for a norm.

@@ -6,7 +6,7 @@ pub mod config;
 mod error;
 pub mod generate;
 pub mod hf;
-mod init;
+pub mod init;
 pub mod kv_cache;
 pub mod load;
 pub mod parameters;

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use neo_backends::{fallback, kernels::linear, profile, profile::OperationTime};
 use neo_data::loader::TokenBatch;
-use neo_model::Transformer;
 use serde::Serialize;
 
 use crate::{
-    Error, Result, memory,
-    optimizer::Optimizer,
+    Error, Result,
+    learner::Learner,
+    memory,
     recipe::Recipe,
-    step::{StepOutcome, StepSettings, train_step},
+    step::{StepOutcome, StepSettings},
 };
 
 /// Steps whose time does not count: compilation, tuning, the first touch of memory.
@@ -82,24 +82,15 @@ impl StepBenchmark {
         recipe.precision.check(device).map_err(neo_model::Error::from)?;
         memory::check_room(recipe, device)?;
         let phase = &recipe.phases[0];
-        let settings = StepSettings {
-            config: &recipe.model,
-            precision: recipe.precision,
-            attention_span: recipe.attention_span,
-            z_loss: recipe.optimizer.z_loss,
-            recompute: recipe.recompute,
-            micro_batch_sequences: recipe.batch.micro_batch_sequences,
-            device,
-        };
-        let model = Transformer::init(&recipe.model, recipe.seed, device);
-        let mut optimizer = Optimizer::new(recipe.optimizer, &recipe.model, model.parameters);
+        let settings = StepSettings::of(recipe, device);
+        let mut learner = Learner::open(recipe, &settings, None)?;
         let lr = phase.schedule.lr(phase.steps / 2, phase.steps);
         let mut draws = recipe.seed;
-        let mut step = |optimizer: &mut Optimizer| -> Result<(StepOutcome, Duration)> {
+        let mut step = |learner: &mut Learner| -> Result<(StepOutcome, Duration)> {
             let rows = phase.batch_sequences;
             let batch = random_batch(&mut draws, rows, recipe.batch.seq_len, &recipe.model);
             let started = Instant::now();
-            let outcome = train_step(optimizer, &batch, lr, &settings)?;
+            let outcome = learner.step(&batch, lr, &settings)?;
             finish(device)?;
             Ok((outcome, started.elapsed()))
         };
@@ -107,14 +98,14 @@ impl StepBenchmark {
         let matrix_before = matrix_tflops(recipe.precision.compute_dtype(), device)?;
         let (mut losses, mut seconds) = (Vec::new(), Vec::new());
         for idx in 0..WARM_UP_STEPS + n_steps {
-            let (outcome, time) = step(&mut optimizer)?;
+            let (outcome, time) = step(&mut learner)?;
             losses.push(outcome.loss);
             if idx >= WARM_UP_STEPS {
                 seconds.push(time.as_secs_f64());
             }
         }
         let peak_bytes = memory::peak(device);
-        let (observed, operations) = profile::measure(|| step(&mut optimizer));
+        let (observed, operations) = profile::measure(|| step(&mut learner));
         let observed_ms = 1e3 * observed?.1.as_secs_f64();
         let matrix_after = matrix_tflops(recipe.precision.compute_dtype(), device)?;
 

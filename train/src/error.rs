@@ -93,6 +93,9 @@ pub enum Error {
         /// Bytes of memory of this machine.
         present: u64,
     },
+    /// The card that holds the step failed.
+    #[error(transparent)]
+    Card(#[from] neo_backends::resident::Error),
     /// A setting makes no sense; the message names it.
     #[error("{0}")]
     Setting(String),
@@ -122,6 +125,7 @@ impl Error {
             | Self::Diverged { .. }
             | Self::NoSoundCheckpoint { .. }
             | Self::InUse { .. } => false,
+            Self::Card(source) => source.is_input(),
             Self::Eval(source) => source.is_input(),
             Self::Data(source) => source.is_input(),
             Self::Model(source) => source.is_input(),
@@ -134,6 +138,7 @@ impl Error {
             Self::Data(source) => source.hint(),
             Self::Model(source) => source.hint(),
             Self::CheckpointNotWritten { source, .. } => source.hint(),
+            Self::Card(source) => source.hint(),
             Self::Eval(source) => source.hint(),
             Self::RecipeChanged { .. } => {
                 Some("give the new recipe another `--out`, or undo the change".to_owned())

@@ -26,10 +26,10 @@ use crate::{
     evaluation::Evaluation,
     memory,
     metrics::{EvalMetrics, MetricsWriter, StepMetrics},
-    optimizer::Optimizer,
+    learner::Learner,
     recipe::{OptimizerState, PhasePosition, Recipe},
     run_folder::{Resume, RunFolder},
-    step::{StepOutcome, StepSettings, train_step},
+    step::{StepOutcome, StepSettings},
 };
 
 /// How a recipe is run.
@@ -111,8 +111,8 @@ pub fn pretrain(
         run.enter(&position, on_event)?;
         let step_started = Instant::now();
         let batch = run.loader(&position)?.batch(position.step_in_phase)?;
-        let settings = run.step_settings();
-        let outcome = train_step(&mut run.optimizer, &batch, position.lr(), &settings)?;
+        let settings = StepSettings::of(recipe, run.device);
+        let outcome = run.learner.step(&batch, position.lr(), &settings)?;
         run.check_finite(&position, &outcome)?;
         run.step += 1;
         run.log(&position, &outcome, step_started.elapsed(), on_event)?;
@@ -139,7 +139,7 @@ struct Run<'a> {
     folder: RunFolder,
     corpus: Arc<Corpus>,
     evaluation: Evaluation,
-    optimizer: Optimizer,
+    learner: Learner,
     metrics: MetricsWriter,
     /// Loader of the current phase, by its index.
     loader: Option<(usize, Loader)>,
@@ -167,15 +167,8 @@ impl<'a> Run<'a> {
         let evaluation = Evaluation::open(recipe, &corpus)?;
         let folder = RunFolder::open(&options.out, recipe)?;
         let found = folder.checkpoint(&options.resume, recipe, corpus.hash())?;
-        let optimizer = match &found.checkpoint {
-            Some(checkpoint) => {
-                Optimizer::restore(recipe.optimizer, &recipe.model, checkpoint, &options.device)?
-            }
-            None => {
-                let model = Transformer::init(&recipe.model, recipe.seed, &options.device);
-                Optimizer::new(recipe.optimizer, &recipe.model, model.parameters)
-            }
-        };
+        let settings = StepSettings::of(recipe, &options.device);
+        let learner = Learner::open(recipe, &settings, found.checkpoint.as_ref())?;
         folder.describe(recipe, &options.environment)?;
         let step = found.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state().step);
         on_event(&Event::Started {
@@ -192,7 +185,7 @@ impl<'a> Run<'a> {
             folder,
             corpus,
             evaluation,
-            optimizer,
+            learner,
             loader: None,
             step,
             started: Instant::now(),
@@ -210,7 +203,7 @@ impl<'a> Run<'a> {
         }
         let fresh = position.phase.optimizer_state == OptimizerState::Fresh;
         if position.step_in_phase == 0 && fresh {
-            self.optimizer.restart();
+            self.learner.restart()?;
         }
         Ok(())
     }
@@ -232,18 +225,6 @@ impl<'a> Run<'a> {
             )?,
         };
         Ok(&self.loader.insert((phase_idx, loader)).1)
-    }
-
-    fn step_settings(&self) -> StepSettings<'a> {
-        StepSettings {
-            config: &self.recipe.model,
-            precision: self.recipe.precision,
-            attention_span: self.recipe.attention_span,
-            z_loss: self.recipe.optimizer.z_loss,
-            recompute: self.recipe.recompute,
-            micro_batch_sequences: self.recipe.batch.micro_batch_sequences,
-            device: self.device,
-        }
     }
 
     fn check_finite(&mut self, position: &PhasePosition<'_>, outcome: &StepOutcome) -> Result<()> {
@@ -295,7 +276,7 @@ impl<'a> Run<'a> {
         }
         let started = Instant::now();
         let precision = self.recipe.precision;
-        let parameters = self.optimizer.weights(precision.compute_dtype());
+        let parameters = self.learner.weights(precision.compute_dtype())?;
         let model = Transformer { config: self.recipe.model.clone(), parameters };
         let eval = self.evaluation.measure(&model)?;
         let elapsed = started.elapsed();
@@ -334,7 +315,7 @@ impl<'a> Run<'a> {
             tokens: self.recipe.tokens_after(self.step),
             phase,
             step_in_phase,
-            optimizer_steps: self.optimizer.updates(),
+            optimizer_steps: self.learner.updates(),
             recipe_hash: self.recipe.hash()?,
             corpus_hash: self.corpus.hash().to_owned(),
             seed: self.recipe.seed,
@@ -344,8 +325,8 @@ impl<'a> Run<'a> {
             &state,
             &self.recipe.model,
             Some(self.corpus.dir()),
-            self.optimizer.weight_stream(),
-            self.optimizer.moment_stream(),
+            self.learner.weight_stream(),
+            self.learner.moment_stream(),
             self.recipe.checkpoint.keep,
         )?;
         self.saved_step = Some(self.step);

@@ -11,7 +11,7 @@ use neo_model::{
     transformer::{InputIds, upload_ids},
 };
 
-use crate::{Error, Result, optimizer::Optimizer, recipe::AttentionSpan};
+use crate::{Error, Result, optimizer::Optimizer, recipe::AttentionSpan, recipe::Recipe};
 
 /// What a step needs beside the batch and the optimizer.
 pub struct StepSettings<'a> {
@@ -29,6 +29,21 @@ pub struct StepSettings<'a> {
     pub micro_batch_sequences: usize,
     /// Where to compute.
     pub device: &'a Device,
+}
+
+impl<'a> StepSettings<'a> {
+    /// What a recipe says of its steps.
+    pub fn of(recipe: &'a Recipe, device: &'a Device) -> Self {
+        Self {
+            config: &recipe.model,
+            precision: recipe.precision,
+            attention_span: recipe.attention_span,
+            z_loss: recipe.optimizer.z_loss,
+            recompute: recipe.recompute,
+            micro_batch_sequences: recipe.batch.micro_batch_sequences,
+            device,
+        }
+    }
 }
 
 /// What a step measured.
@@ -91,6 +106,23 @@ pub fn gradients(
     Ok((f64::from(totals[0]), f64::from(totals[1]), sums))
 }
 
+/// Inputs, targets and loss weights of rows that hold one id more than their input.
+pub(crate) struct MicroBatchParts {
+    pub(crate) inputs: Vec<u32>,
+    pub(crate) targets: Vec<u32>,
+    pub(crate) weights: Vec<f32>,
+}
+
+/// Takes rows apart; each counted target weighs one over the targets of the whole batch.
+pub(crate) fn micro_batch_parts(batch: &TokenBatch, n_targets: f64) -> MicroBatchParts {
+    let rows = || batch.ids.chunks_exact(batch.seq_len + 1);
+    MicroBatchParts {
+        inputs: rows().flat_map(|ids| &ids[..batch.seq_len]).copied().collect(),
+        targets: rows().flat_map(|ids| &ids[1..]).copied().collect(),
+        weights: batch.loss_mask.iter().map(|m| (f64::from(*m) / n_targets) as f32).collect(),
+    }
+}
+
 /// One forward and backward pass; returns its share of `[loss, mean square log-sum-exp]`.
 fn micro_batch(
     model: &Transformer,
@@ -99,11 +131,7 @@ fn micro_batch(
     settings: &StepSettings<'_>,
     sums: &mut Parameters,
 ) -> Tensor<1> {
-    let row = batch.seq_len + 1;
-    let inputs: Vec<u32> =
-        batch.ids.chunks_exact(row).flat_map(|ids| &ids[..batch.seq_len]).copied().collect();
-    let targets: Vec<u32> =
-        batch.ids.chunks_exact(row).flat_map(|ids| &ids[1..]).copied().collect();
+    let MicroBatchParts { inputs, targets, weights } = micro_batch_parts(batch, n_targets);
     let document_start = match settings.attention_span {
         AttentionSpan::Row => None,
         AttentionSpan::Document => Some(&batch.document_start[..]),
@@ -112,8 +140,6 @@ fn micro_batch(
         document_start,
         ..InputIds::rows(&inputs, batch.n_sequences, batch.seq_len)
     });
-    let weights: Vec<f32> =
-        batch.loss_mask.iter().map(|&mask| (f64::from(mask) / n_targets) as f32).collect();
     let n_tokens = weights.len();
     let weights =
         Tensor::<1>::from_data(TensorData::new(weights, [n_tokens]), (settings.device, DType::F32));

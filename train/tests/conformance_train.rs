@@ -7,8 +7,11 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
-use neo_backends::Precision;
+use burn::tensor::{DType, Device};
+use neo_backends::{
+    Precision,
+    resident::{Card, card_of},
+};
 use neo_data::loader::TokenBatch;
 use neo_model::{
     ModelConfig, Parameters, Recompute, hf,
@@ -16,10 +19,12 @@ use neo_model::{
     weights::WeightReader,
 };
 use neo_train::{
+    learner::Learner,
     optimizer::Optimizer,
     recipe::{AttentionSpan, OptimizerSettings},
+    resident::Resident,
     schedule::Schedule,
-    step::{StepSettings, gradients, train_step},
+    step::StepSettings,
 };
 use serde_json::Value;
 
@@ -44,9 +49,21 @@ fn golden() -> Option<PathBuf> {
     None
 }
 
+/// The device that the tensors of a test lie on: an emulated card has none of its own.
 fn device() -> Device {
     let name = std::env::var("NEO_TEST_DEVICE").unwrap_or_else(|_| "flex".into());
-    neo_backends::device::open(&name).unwrap()
+    let name = if name == "emulated" { "flex" } else { &name };
+    neo_backends::device::open(name).unwrap()
+}
+
+/// The card that holds the whole step, where the test device is one.
+fn card(device: &Device) -> Option<Box<dyn Card>> {
+    #[cfg(feature = "emulated")]
+    if std::env::var("NEO_TEST_DEVICE").is_ok_and(|name| name == "emulated") {
+        use neo_backends::resident::emulated::{Behaviour, Emulated};
+        return Some(Box::new(Emulated::new(Behaviour::HOPPER)));
+    }
+    card_of(device).unwrap()
 }
 
 fn json(path: &Path) -> Value {
@@ -92,9 +109,22 @@ impl Golden {
         }
     }
 
-    fn start(&self, settings: OptimizerSettings) -> Optimizer {
+    /// The golden weights, for steps over micro-batches of this many rows of `seq` tokens.
+    fn start(&self, settings: OptimizerSettings, rows: usize, seq: usize) -> Learner {
+        if let Some(card) = card(&self.device) {
+            let step = self.step_settings(rows, settings.z_loss);
+            let mut resident = Resident::new(card, &step, seq, settings).unwrap();
+            resident.load(&self.checkpoint).unwrap();
+            return Learner::Card(resident);
+        }
         let weights = read_parameters(&self.checkpoint, &self.config, &self.device).unwrap();
-        Optimizer::new(settings, &self.config, weights)
+        Learner::Tensors(Optimizer::new(settings, &self.config, weights))
+    }
+
+    /// A learner for the rows of a run of `trajectory.json`.
+    fn start_run(&self, settings: OptimizerSettings, ids: &str) -> Learner {
+        let first = &self.batches(ids, None)[0];
+        self.start(settings, first.n_sequences, first.seq_len)
     }
 
     fn step_settings(&self, micro_batch_sequences: usize, z_loss: f64) -> StepSettings<'_> {
@@ -161,7 +191,7 @@ impl Golden {
     }
 
     /// Trains one run of `trajectory.json` and checks every step and the final weights.
-    fn check_run(&self, name: &str, ids: &str, optimizer: &mut Optimizer) {
+    fn check_run(&self, name: &str, ids: &str, learner: &mut Learner) {
         let run = &self.trajectory[name];
         let steps = run["steps"].as_array().expect("steps");
         assert!(!steps.is_empty());
@@ -172,14 +202,14 @@ impl Golden {
             let lr = schedule.lr(t as u64, total_steps);
             check(lr, number(step, "lr"), LR * number(step, "lr"), &format!("{name} {t} lr"));
             let settings = self.step_settings(batch.n_sequences, 0.0);
-            let found = train_step(optimizer, batch, lr, &settings).unwrap();
+            let found = learner.step(batch, lr, &settings).unwrap();
             let (loss, norm) = (number(step, "loss"), number(step, "grad_norm"));
             check(found.loss, loss, LOSS, &format!("{name} {t} loss"));
             check(found.grad_norm, norm, NORM * norm, &format!("{name} {t} norm"));
             worst[0] = worst[0].max((found.loss - loss).abs());
             worst[1] = worst[1].max((found.grad_norm / norm - 1.0).abs());
         }
-        self.check_summaries(optimizer, &run["final_weights"], name);
+        self.check_summaries(learner, &run["final_weights"], name);
         say(&format!(
             "{name}: {} steps, loss {:.1e}, norm {:.1e}",
             steps.len(),
@@ -189,10 +219,10 @@ impl Golden {
     }
 
     /// Compares l2 norms and first entries of all weights with their summaries.
-    fn check_summaries(&self, optimizer: &Optimizer, summaries: &Value, what: &str) {
+    fn check_summaries(&self, learner: &Learner, summaries: &Value, what: &str) {
         let summaries = summaries.as_object().expect("summaries by name");
         let mut n_checked = 0;
-        for (name, values) in named(&self.config, optimizer.weights(burn::tensor::DType::F32)) {
+        for (name, values) in named(&self.config, learner.weights(DType::F32).unwrap()) {
             let summary = &summaries[&name];
             let l2 = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
             check(l2, number(summary, "l2"), WEIGHTS * l2, &format!("{what} {name} l2"));
@@ -223,34 +253,34 @@ fn say(line: &str) {
 fn conformance_main_and_decay_trajectories() {
     let Some(golden) = Golden::open() else { return };
     let clip = number(&golden.trajectory["hyperparameters"], "clip");
-    let mut optimizer = golden.start(golden.settings(clip, 0.0));
-    golden.check_run("main", "main.ids", &mut optimizer);
+    let mut learner = golden.start_run(golden.settings(clip, 0.0), "main.ids");
+    golden.check_run("main", "main.ids", &mut learner);
     let stored = WeightReader::open(&golden.dir.join("final_weights.safetensors")).unwrap();
-    for (name, values) in named(&golden.config, optimizer.weights(burn::tensor::DType::F32)) {
+    for (name, values) in named(&golden.config, learner.weights(DType::F32).unwrap()) {
         let expected = stored.read(&name).unwrap().to_f32();
         let square = |x: f64| x * x;
         let gap: f64 = values.iter().zip(&expected).map(|(a, b)| square(f64::from(a - b))).sum();
         let size: f64 = expected.iter().map(|&x| square(f64::from(x))).sum();
         assert!((gap / size).sqrt() <= WEIGHTS, "{name}: {:e}", (gap / size).sqrt());
     }
-    optimizer.restart();
-    golden.check_run("decay", "decay.ids", &mut optimizer);
+    learner.restart().unwrap();
+    golden.check_run("decay", "decay.ids", &mut learner);
 }
 
 #[test]
 fn conformance_clip_that_only_half_of_the_steps_exceed() {
     let Some(golden) = Golden::open() else { return };
     let run = &golden.trajectory["mixed_clip"];
-    let mut optimizer = golden.start(golden.settings(number(run, "clip"), 0.0));
-    golden.check_run("mixed_clip", "main.ids", &mut optimizer);
+    let mut learner = golden.start_run(golden.settings(number(run, "clip"), 0.0), "main.ids");
+    golden.check_run("mixed_clip", "main.ids", &mut learner);
 }
 
-/// Checks loss, gradients (by l2) and norm of one batch; returns the optimizer that gave them.
+/// Checks loss, gradients (by l2) and norm of one batch; from a learner of its own.
 fn check_gradients(golden: &Golden, batch: &TokenBatch, micro: usize, z: f64, expected: &Value) {
     let clip = number(&golden.trajectory["hyperparameters"], "clip");
-    let optimizer = golden.start(golden.settings(clip, z));
+    let mut learner = golden.start(golden.settings(clip, z), micro, batch.seq_len);
     let settings = golden.step_settings(micro, z);
-    let (cross_entropy, square_log_z, sums) = gradients(&optimizer, batch, &settings).unwrap();
+    let (cross_entropy, square_log_z, sums) = learner.gradients(batch, &settings).unwrap();
     let loss = cross_entropy + z * square_log_z;
     check(loss, number(expected, "loss"), LOSS, "loss");
     let mut square = 0.0;
@@ -289,10 +319,11 @@ fn conformance_accumulation_is_token_weighted() {
         check_gradients(&golden, &whole, micro, 0.0, weighted);
     }
     let hyper = &golden.trajectory["hyperparameters"];
-    let mut optimizer = golden.start(golden.settings(number(hyper, "clip"), 0.0));
-    let settings = golden.step_settings(parts[0].n_sequences, 0.0);
-    train_step(&mut optimizer, &whole, number(hyper, "peak"), &settings).unwrap();
-    golden.check_summaries(&optimizer, &weighted["weights_after_one_update"], "one update");
+    let (rows, optimizer) = (parts[0].n_sequences, golden.settings(number(hyper, "clip"), 0.0));
+    let mut learner = golden.start(optimizer, rows, whole.seq_len);
+    let settings = golden.step_settings(rows, 0.0);
+    learner.step(&whole, number(hyper, "peak"), &settings).unwrap();
+    golden.check_summaries(&learner, &weighted["weights_after_one_update"], "one update");
 }
 
 #[test]

@@ -10,10 +10,11 @@ mod flash;
 pub(crate) use composed::Composed;
 
 use super::{
-    Card, Error, Precision, Settings, Step,
+    Card, Error, Settings, Step,
     card::{Address, bytes_of},
     memory::Buffers,
 };
+use crate::Precision;
 use composed::ComposedKernels;
 use flash::Flash;
 

@@ -44,6 +44,11 @@ impl Error {
         Self::Call { what: what.into(), problem: problem.to_string() }
     }
 
+    /// Whether the user's input is at fault (exit code 2) and not the machine (exit code 1).
+    pub fn is_input(&self) -> bool {
+        matches!(self, Self::Memory { .. } | Self::Shape(_))
+    }
+
     /// The next step to try, when there is one.
     pub fn hint(&self) -> Option<String> {
         match self {

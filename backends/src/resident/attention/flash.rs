@@ -6,7 +6,7 @@
 use super::{
     super::{
         Card, Error, Settings, Step,
-        card::{Address, Geometry, Kernel, TensorMap, TiledArray},
+        card::{Address, Arg, Geometry, Kernel, TensorMap, TiledArray},
         memory::Buffers,
         sources,
     },
@@ -163,8 +163,8 @@ impl Step {
     pub(super) fn flash_forward(&self, flash: &Flash, layer: usize) -> Result<(), Error> {
         let (block, settings) = (&self.buffers.blocks[layer], &self.settings);
         let tiles = FORWARD[width_index(settings)];
-        let mut args: Vec<_> = flash.maps[layer].forward.map(Into::into).into();
-        args.extend([
+        let mut args: Vec<Arg> = flash.maps[layer].forward.map(Into::into).into();
+        args.extend::<[Arg; 8]>([
             block.attended.into(),
             block.lse.into(),
             self.buffers.inputs.starts.into(),
@@ -192,8 +192,8 @@ impl Step {
             d.n_heads.into(),
         ];
         self.run("attention", flash.delta, self.by_row(), &delta)?;
-        let statistics = [block.lse.into(), self.buffers.delta.into()];
-        let sizes = [
+        let statistics: [Arg; 2] = [block.lse.into(), self.buffers.delta.into()];
+        let sizes: [Arg; 6] = [
             d.qkv_width().into(),
             settings.rows.into(),
             settings.seq.into(),
@@ -203,17 +203,17 @@ impl Step {
         ];
         let inputs = &self.buffers.inputs;
 
-        let mut args: Vec<_> = flash.maps[layer].key_value.map(Into::into).into();
+        let mut args: Vec<Arg> = flash.maps[layer].key_value.map(Into::into).into();
         args.extend(statistics);
-        args.extend([inputs.starts.into(), inputs.ends.into()]);
-        args.extend([gradients.key.into(), gradients.value.into()]);
+        args.extend::<[Arg; 2]>([inputs.starts.into(), inputs.ends.into()]);
+        args.extend::<[Arg; 2]>([gradients.key.into(), gradients.value.into()]);
         args.extend(sizes);
         let geometry = KEY_VALUE[width].geometry(settings, d.n_kv_heads, own_keys(width), 2);
         self.run("attention", flash.key_value, geometry, &args)?;
 
-        let mut args: Vec<_> = flash.maps[layer].query.map(Into::into).into();
+        let mut args: Vec<Arg> = flash.maps[layer].query.map(Into::into).into();
         args.extend(statistics);
-        args.extend([inputs.starts.into(), gradients.query.into()]);
+        args.extend::<[Arg; 2]>([inputs.starts.into(), gradients.query.into()]);
         args.extend(sizes);
         let tiles = QUERY[width];
         let geometry = tiles.geometry(settings, d.n_heads, tiles.own_queries(), 2);

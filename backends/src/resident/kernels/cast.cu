@@ -15,3 +15,12 @@ EXPORT(cast)
 
 KERNEL void widen(const ELEMENT *x, float *y, u64 n) { convert(x, y, n); }
 EXPORT(widen)
+
+// - x: [tokens, width]; y: [tokens, row], of which the first `width` columns are written
+// - grid: tokens
+KERNEL void cast_rows(const float *x, ELEMENT *y, int width, int row) {
+    x += u64(blockIdx.x) * width;
+    y += u64(blockIdx.x) * row;
+    for (int i = threadIdx.x; i < width; i += blockDim.x) y[i] = from_float<ELEMENT>(x[i]);
+}
+EXPORT(cast_rows)
