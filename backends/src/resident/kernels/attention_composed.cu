@@ -27,7 +27,7 @@ template <int N> INLINE int first_vector(int begin) { return (begin / N + thread
 
 template <int N> INLINE float log2_sum(const ELEMENT *scores, const Query &query, float scale) {
     ExpSum sum;
-    UNROLL4 for (int i = first_vector<N>(query.begin); i < query.end; i += blockDim.x * N) {
+    for (int i = first_vector<N>(query.begin); i < query.end; i += blockDim.x * N) {
         Vec<N> x = scaled(load<N>(scores + i), scale * LOG2_E);
         UNROLL for (int j = 0; j < N; ++j)
             if (!query.sees(i + j)) x.at[j] = -INFINITY;
@@ -93,9 +93,9 @@ EXPORT(attention_softmax_backward)
 
 template <int N> INLINE float product_of_head(const ELEMENT *a, const ELEMENT *b, int head_dim) {
     float sum = 0;
-    UNROLL4 for (int i = lane_index() * N; i < head_dim; i += 32 * N) {
-        Vec<N> x = load<N>(a + i), y = load<N>(b + i);
-        UNROLL for (int j = 0; j < N; ++j) sum += x.at[j] * y.at[j];
+    for (int i = lane_index() * N; i < head_dim; i += 2 * 32 * N) {
+        Runs<N, 2> x(a, i, 32 * N, head_dim), y(b, i, 32 * N, head_dim);
+        UNROLL for (int j = 0; j < 2 * N; ++j) sum += x.at(j) * y.at(j);
     }
     return warp_sum(sum);
 }

@@ -3,7 +3,7 @@
 
 template <class From, class To> INLINE void convert(const From *__restrict__ x, To *__restrict__ y, u64 n) {
     u64 thread = u64(blockIdx.x) * blockDim.x + threadIdx.x, threads = u64(gridDim.x) * blockDim.x;
-    UNROLL4 for (u64 i = thread * 4; i + 4 <= n; i += threads * 4) store(y + i, load<4>(x + i));
+    for (u64 i = thread * 4; i + 4 <= n; i += threads * 4) store(y + i, load<4>(x + i));
     u64 left = n / 4 * 4 + thread;
     if (left < n) store(y + left, load<1>(x + left));
 }

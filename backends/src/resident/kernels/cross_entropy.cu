@@ -2,11 +2,17 @@
 // logits lie; and the forward alone with the most probable id. One block takes a token.
 #include "exp_sum.cuh"
 
+// Vectors that a thread has on the way at a time.
+constexpr int RUNS = 2;
+
 // ln(sum(exp(x))) over the first `vocab` of a row.
 template <int N> INLINE float log_sum_exp(const ELEMENT *x, int vocab) {
     ExpSum sum;
-    int whole = vocab / N * N;
-    UNROLL4 for (int i = threadIdx.x * N; i < whole; i += blockDim.x * N) sum.add(scaled(load<N>(x + i), LOG2_E));
+    int whole = vocab / N * N, apart = blockDim.x * N;
+    for (int i = threadIdx.x * N; i < whole; i += 2 * RUNS * apart) {
+        Runs<N, 2 * RUNS> v(x, i, apart, whole, -INFINITY);
+        UNROLL for (int r = 0; r < 2 * RUNS; ++r) sum.add(scaled(v.run[r], LOG2_E));
+    }
     if (whole + int(threadIdx.x) < vocab) sum.add(scaled(load<1>(x + whole + threadIdx.x), LOG2_E));
     return sum.log2_of_block() * LN_2;
 }
@@ -31,9 +37,12 @@ struct Slope {
 
 // From the end to the beginning: what was read last is still in the cache.
 template <int N> INLINE void gradient_row(ELEMENT *x, int row, const Slope &slope) {
-    int step = blockDim.x * N, start = threadIdx.x * N;
-    UNROLL4 for (int i = start + (row - 1) / step * step; i >= 0; i -= step)
-        if (i < row) store(x + i, slope.at(i, load<N>(x + i)));
+    int apart = blockDim.x * N, step = RUNS * apart;
+    for (int i = threadIdx.x * N + (row - 1) / step * step; i >= 0; i -= step) {
+        Runs<N, RUNS> v(x, i, apart, row);
+        UNROLL for (int r = 0; r < RUNS; ++r) v.run[r] = slope.at(i + r * apart, v.run[r]);
+        v.put(x, i, apart, row);
+    }
 }
 
 template <int N> INLINE void clear_row(ELEMENT *x, int row) {
@@ -91,8 +100,11 @@ struct Best {
 
 template <int N> INLINE int best_column(const ELEMENT *x, int vocab) {
     Best best;
-    int whole = vocab / N * N;
-    UNROLL4 for (int i = threadIdx.x * N; i < whole; i += blockDim.x * N) best.add(i, load<N>(x + i));
+    int whole = vocab / N * N, apart = blockDim.x * N;
+    for (int i = threadIdx.x * N; i < whole; i += RUNS * apart) {
+        Runs<N, RUNS> v(x, i, apart, whole, -INFINITY);
+        UNROLL for (int r = 0; r < RUNS; ++r) best.add(i + r * apart, v.run[r]);
+    }
     if (whole + int(threadIdx.x) < vocab) best.add(whole + threadIdx.x, load<1>(x + whole + threadIdx.x));
     return best.of_block();
 }

@@ -9,7 +9,8 @@ constexpr int FREQUENT = 64;
 constexpr int WARPS = 8;
 
 template <int N> INLINE void copy_row(const ELEMENT *__restrict__ from, ELEMENT *__restrict__ to, int d) {
-    UNROLL4 for (int i = threadIdx.x * N; i < d; i += blockDim.x * N) store(to + i, load<N>(from + i));
+    int apart = blockDim.x * N;
+    for (int i = threadIdx.x * N; i < d; i += 2 * apart) Runs<N, 2>(from, i, apart, d).put(to, i, apart, d);
 }
 
 // - ids: [tokens]; w: [vocab, d]; x: [tokens, d]

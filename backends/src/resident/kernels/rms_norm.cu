@@ -3,11 +3,15 @@
 #include "reduce.cuh"
 #include "vector.cuh"
 
+// Vectors that a thread has on the way at a time.
+constexpr int RUNS = 2;
+
 template <int N> INLINE float sum_of_squares(const ELEMENT *x, int d) {
     float sum = 0;
-    UNROLL4 for (int i = threadIdx.x * N; i < d; i += blockDim.x * N) {
-        Vec<N> v = load<N>(x + i);
-        UNROLL for (int j = 0; j < N; ++j) sum += v.at[j] * v.at[j];
+    int apart = blockDim.x * N;
+    for (int i = threadIdx.x * N; i < d; i += RUNS * apart) {
+        Runs<N, RUNS> v(x, i, apart, d);
+        UNROLL for (int j = 0; j < RUNS * N; ++j) sum += v.at(j) * v.at(j);
     }
     return block_sum(sum);
 }
@@ -15,10 +19,11 @@ template <int N> INLINE float sum_of_squares(const ELEMENT *x, int d) {
 template <int N>
 INLINE void scale_row(const ELEMENT *__restrict__ x, const ELEMENT *__restrict__ w, float rstd,
                       ELEMENT *__restrict__ y, int d) {
-    UNROLL4 for (int i = threadIdx.x * N; i < d; i += blockDim.x * N) {
-        Vec<N> v = load<N>(x + i), weight = load<N>(w + i);
-        UNROLL for (int j = 0; j < N; ++j) v.at[j] = rounded<ELEMENT>(v.at[j] * rstd) * weight.at[j];
-        store(y + i, v);
+    int apart = blockDim.x * N;
+    for (int i = threadIdx.x * N; i < d; i += RUNS * apart) {
+        Runs<N, RUNS> v(x, i, apart, d), weight(w, i, apart, d);
+        UNROLL for (int j = 0; j < RUNS * N; ++j) v.at(j) = rounded<ELEMENT>(v.at(j) * rstd) * weight.at(j);
+        v.put(y, i, apart, d);
     }
 }
 
@@ -78,9 +83,10 @@ struct WeightGradient {
 template <int N>
 INLINE float along_row(const ELEMENT *x, const ELEMENT *w, const ELEMENT *dy, float rstd, int d) {
     float sum = 0;
-    UNROLL4 for (int i = threadIdx.x * N; i < d; i += blockDim.x * N) {
-        Vec<N> v = load<N>(x + i), weight = load<N>(w + i), slope = load<N>(dy + i);
-        UNROLL for (int j = 0; j < N; ++j) sum += slope.at[j] * weight.at[j] * v.at[j];
+    int apart = blockDim.x * N;
+    for (int i = threadIdx.x * N; i < d; i += RUNS * apart) {
+        Runs<N, RUNS> v(x, i, apart, d), weight(w, i, apart, d), slope(dy, i, apart, d);
+        UNROLL for (int j = 0; j < RUNS * N; ++j) sum += slope.at(j) * weight.at(j) * v.at(j);
     }
     return block_sum(sum) / d * rstd;
 }

@@ -4,7 +4,7 @@
 
 template <int N>
 INLINE void rotate_heads(ELEMENT *x, const float *cos, const float *sin, int heads, int half, float sign) {
-    UNROLL4 for (int i = threadIdx.x * N; i < heads * half; i += blockDim.x * N) {
+    for (int i = threadIdx.x * N; i < heads * half; i += blockDim.x * N) {
         int head = i / half, pair = i - head * half;
         ELEMENT *first = x + head * 2 * half + pair, *second = first + half;
         Vec<N> a = load<N>(first), b = load<N>(second), c = load<N>(cos + pair), s = load<N>(sin + pair);

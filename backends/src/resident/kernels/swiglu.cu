@@ -1,18 +1,19 @@
 // SwiGLU gate, `silu(gate) * up` (arXiv 2002.05202), computed in f32. Blocks along y share a row.
 #include "vector.cuh"
 
-INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp_fast(-x)); }
+INLINE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + exp_fast(-x)); }
 
-INLINE int first_column() { return blockIdx.y * blockDim.x + threadIdx.x; }
-INLINE int columns_at_once() { return gridDim.y * blockDim.x; }
+INLINE int first_vector() { return blockIdx.y * blockDim.x + threadIdx.x; }
+INLINE int vectors_at_once() { return gridDim.y * blockDim.x; }
 
 template <int N>
 INLINE void gate_row(const ELEMENT *__restrict__ gate, const ELEMENT *__restrict__ up,
                      ELEMENT *__restrict__ out, int d_ff) {
-    UNROLL4 for (int i = first_column() * N; i < d_ff; i += columns_at_once() * N) {
-        Vec<N> g = load<N>(gate + i), u = load<N>(up + i);
-        UNROLL for (int j = 0; j < N; ++j) g.at[j] = g.at[j] * sigmoid(g.at[j]) * u.at[j];
-        store(out + i, g);
+    int apart = vectors_at_once() * N;
+    for (int i = first_vector() * N; i < d_ff; i += 2 * apart) {
+        Runs<N, 2> g(gate, i, apart, d_ff), u(up, i, apart, d_ff);
+        UNROLL for (int j = 0; j < 2 * N; ++j) g.at(j) = g.at(j) * sigmoid(g.at(j)) * u.at(j);
+        g.put(out, i, apart, d_ff);
     }
 }
 
@@ -30,7 +31,7 @@ EXPORT(swiglu_forward)
 
 template <int N>
 INLINE void gradient_row(ELEMENT *__restrict__ gate, ELEMENT *__restrict__ up, ELEMENT *__restrict__ d_gated, int d_ff) {
-    for (int i = first_column() * N; i < d_ff; i += columns_at_once() * N) {
+    for (int i = first_vector() * N; i < d_ff; i += vectors_at_once() * N) {
         Vec<N> g = load<N>(gate + i), u = load<N>(up + i), slope = load<N>(d_gated + i), gated;
         UNROLL for (int j = 0; j < N; ++j) {
             float s = sigmoid(g.at[j]), silu = g.at[j] * s;

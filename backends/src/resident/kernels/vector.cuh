@@ -82,3 +82,23 @@ template <int N> INLINE void store(bf16 *to, const Vec<N> &x) {
         store_words(to, words);
     }
 }
+
+// RUNS vectors of a row, `apart` elements from each other: all are asked for before any is used.
+// What would begin at `end` or later is `past` and is not stored.
+template <int N, int RUNS> struct Runs {
+    Vec<N> run[RUNS];
+
+    template <class T> INLINE Runs(const T *row, int i, int apart, int end, float past = 0) {
+        UNROLL for (int r = 0; r < RUNS; ++r) {
+            UNROLL for (int j = 0; j < N; ++j) run[r].at[j] = past;
+            if (i + r * apart < end) run[r] = load<N>(row + i + r * apart);
+        }
+    }
+
+    template <class T> INLINE void put(T *row, int i, int apart, int end) const {
+        UNROLL for (int r = 0; r < RUNS; ++r)
+            if (i + r * apart < end) store(row + i + r * apart, run[r]);
+    }
+
+    INLINE float &at(int n) { return run[n / N].at[n % N]; }
+};
