@@ -28,38 +28,17 @@ struct ForwardShared {
 
 typedef Ring<FORWARD.stages> ForwardRing;
 
-// The keys of a block: `tiles` tiles from `first`.
-struct KeySpan {
-    int first, tiles;
-    INLINE int tile(int i) const { return first + i * FORWARD.rows; }
-};
-
-INLINE KeySpan forward_span(const int *starts, int row, int seq) {
-    int first = first_key(starts, row, seq), past = min(row + FORWARD_QUERIES, seq);
-    return {first, (past - first + FORWARD.rows - 1) / FORWARD.rows};
-}
-
-// Copies the tile from `row` into the ring's next stage.
-INLINE void stream_keys(u8 (&stages)[FORWARD.stages][tile_bytes(FORWARD.rows)], RingBarriers<FORWARD.stages> &barriers,
-                        ForwardRing &ring, const TensorMap &map, Head from, int row) {
-    barriers.wait_empty(ring);
-    Barrier &full = barriers.full[ring.stage];
-    barrier_arrive_expect(full, tile_bytes(FORWARD.rows));
-    copy_tile<FORWARD.rows>(stages[ring.stage], map, full, from, row);
-    ring.advance();
-}
-
 // One thread issues all copies; the keys of a tile come before the values of the tile before it.
 INLINE void forward_produce(ForwardShared &shared, const TensorMap &q, const TensorMap &k, const TensorMap &v,
-                            Work work, Head from, KeySpan span) {
+                            Work work, Head from, Span<FORWARD.rows> span) {
     if (warp_index() != 0 || !elect_one()) return;
     ForwardRing k_ring, v_ring;
     barrier_arrive_expect(shared.q_full, tile_bytes(FORWARD_QUERIES));
     copy_tile<FORWARD_QUERIES>(shared.q, q, shared.q_full, work.at, work.row);
-    stream_keys(shared.k, shared.k_ring, k_ring, k, from, span.tile(span.tiles - 1));
+    stream_tile<FORWARD.rows>(shared.k, shared.k_ring, k_ring, k, from, span.row(span.tiles - 1));
     for (int i = span.tiles - 1; i >= 0; --i) {
-        if (i > 0) stream_keys(shared.k, shared.k_ring, k_ring, k, from, span.tile(i - 1));
-        stream_keys(shared.v, shared.v_ring, v_ring, v, from, span.tile(i));
+        if (i > 0) stream_tile<FORWARD.rows>(shared.k, shared.k_ring, k_ring, k, from, span.row(i - 1));
+        stream_tile<FORWARD.rows>(shared.v, shared.v_ring, v_ring, v, from, span.row(i));
     }
 }
 
@@ -114,7 +93,7 @@ struct Softmax {
 struct ForwardTile {
     ForwardShared &shared;
     int consumer;
-    KeySpan span;
+    Span<FORWARD.rows> span;
     SeenColumns seen;
     ForwardRing k_ring, v_ring;
     float output[D / 2] = {}, scores[FORWARD.rows / 2];
@@ -159,7 +138,7 @@ struct ForwardTile {
         issue_scores();
         pass_turn(consumer);
         wait_scores<0>();
-        mask<FORWARD.rows>(scores, seen, span.tile(span.tiles - 1));
+        mask<FORWARD.rows>(scores, seen, span.row(span.tiles - 1));
         softmax.step(scores, factors);
         pack_operand<FORWARD.rows>(weights, scores);
         for (int i = span.tiles - 2; i >= 0; --i) {
@@ -167,7 +146,7 @@ struct ForwardTile {
             issue_output();
             pass_turn(consumer);
             wait_scores<1>();
-            mask<FORWARD.rows>(scores, seen, span.tile(i));
+            mask<FORWARD.rows>(scores, seen, span.row(i));
             softmax.step(scores, factors);
             wait_output();
             rescale(factors);
@@ -193,8 +172,6 @@ struct ForwardTile {
     }
 };
 
-constexpr float LOG2_E = 1.4426950408889634f;
-
 KERNEL void __launch_bounds__(FORWARD.threads(), 1)
     attention_forward(const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,
                       const __grid_constant__ TensorMap v, bf16 *out, float *lse, const int *starts, int batch, int seq,
@@ -203,7 +180,7 @@ KERNEL void __launch_bounds__(FORWARD.threads(), 1)
     int group = heads / kv_heads, warpgroup = warp_index() / 4;
     Work work = order_work(seq, heads, batch, FORWARD_QUERIES, stream_bytes(seq) / group, true);
     const int *row_starts = of_batch(starts, work.at.batch, seq);
-    KeySpan span = forward_span(row_starts, work.row, seq);
+    Span<FORWARD.rows> span = key_span<FORWARD_QUERIES, FORWARD.rows>(row_starts, work.row, seq);
     if (threadIdx.x == 0) shared.init();
     __syncthreads();
     if (warpgroup == 0) {

@@ -28,8 +28,8 @@ INLINE constexpr Tiles by_width(Tiles d64, Tiles d128, Tiles d192, Tiles d256) {
 constexpr Tiles FORWARD = by_width({3, 128, 4, 160, 32}, {2, 128, 2, 240, 24}, {2, 112, 2, 240, 24}, {2, 80, 2, 240, 24});
 // Streams queries and gradients of outputs. Up to D = 128, 64 keys a consumer; above, two consumers share 64.
 constexpr Tiles KEY_VALUE = by_width({2, 64, 4, 240, 24}, {2, 64, 3, 240, 24}, {2, 96, 2, 240, 24}, {2, 64, 2, 240, 24});
-// 64 queries a consumer; streams keys and values.
-constexpr Tiles QUERY = by_width({2, 128, 4, 240, 24}, {2, 96, 3, 240, 24}, {2, 64, 2, 240, 24}, {2, 64, 1, 240, 24});
+// 64 queries a consumer; streams keys and values. Keys, which are needed longer, have a stage more.
+constexpr Tiles QUERY = by_width({2, 128, 4, 240, 24}, {2, 96, 2, 240, 24}, {2, 64, 2, 240, 24}, {2, 64, 1, 240, 24});
 
 INLINE constexpr int tile_bytes(int rows) { return rows * D * 2; }
 
@@ -71,6 +71,17 @@ struct Head {
 template <int ROWS> INLINE void copy_tile(u8 *to, const TensorMap &map, Barrier &barrier, Head from, int row) {
     UNROLL for (int chunk = 0; chunk < D / 64; ++chunk)
         copy_box(to + chunk * ROWS * 128, map, barrier, chunk * 64, from.head, row, from.batch);
+}
+
+// Copies the tile from `row` into the next stage of its ring.
+template <int ROWS, int STAGES>
+INLINE void stream_tile(u8 (&stages)[STAGES][tile_bytes(ROWS)], RingBarriers<STAGES> &barriers, Ring<STAGES> &ring,
+                        const TensorMap &map, Head from, int row) {
+    barriers.wait_empty(ring);
+    Barrier &full = barriers.full[ring.stage];
+    barrier_arrive_expect(full, tile_bytes(ROWS));
+    copy_tile<ROWS>(stages[ring.stage], map, full, from, row);
+    ring.advance();
 }
 
 // What a block does: its rows begin at `row` of one head.
