@@ -53,15 +53,17 @@ INLINE void pass_turn(int consumer) {
     if (FORWARD_TAKES_TURNS) named_barrier_arrive(consumer + 1 < FORWARD.consumers ? 2 + consumer : 1, 256);
 }
 
-// The online softmax of a thread's two rows. `sum` is of this thread's columns only.
+// The online softmax of a thread's two rows. `sum` is of this thread's columns only. `max` follows the
+// maximum in steps: as long as exponentials stay below 2^8, sums and outputs need no new scale.
 struct Softmax {
     float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
     float scale;  // of scores, for powers of two
 
-    // Scores to exponentials relative to the new maximum; what was summed before is to be multiplied by `factors`.
+    // Scores to exponentials relative to `max`; what was summed before is to be multiplied by `factors`.
     INLINE void step(float (&scores)[FORWARD.rows / 2], float (&factors)[2]) {
         UNROLL for (int half = 0; half < 2; ++half) {
             float highest = row_max(scores, half);
+            if ((highest - max[half]) * scale <= 8) highest = max[half];
             float base = highest == -INFINITY ? 0 : highest * scale;
             factors[half] = exp2_fast(max[half] * scale - base);
             max[half] = highest;
@@ -109,7 +111,6 @@ struct ForwardTile {
         wgmma_commit();
     }
     INLINE void issue_output() {
-        shared.v_ring.wait_full(v_ring);
         wgmma_fence();
         multiply_add<D, FORWARD.rows>(output, weights, shared_address(shared.v[v_ring.stage]));
         wgmma_commit();
@@ -128,9 +129,12 @@ struct ForwardTile {
         v_ring.advance();
     }
     INLINE void rescale(const float (&factors)[2]) {
+        if (factors[0] == 1 && factors[1] == 1) return;
         UNROLL for (int i = 0; i < D / 2; ++i) output[i] *= factors[i / 2 % 2];
     }
 
+    // The wait for the next values stands between the softmax and the wait for the output, which the
+    // assembler would otherwise move up to where the scores are there.
     INLINE void run() {
         float factors[2];
         barrier_wait(shared.q_full, 0);
@@ -141,6 +145,7 @@ struct ForwardTile {
         mask<FORWARD.rows>(scores, seen, span.row(span.tiles - 1));
         softmax.step(scores, factors);
         pack_operand<FORWARD.rows>(weights, scores);
+        shared.v_ring.wait_full(v_ring);
         for (int i = span.tiles - 2; i >= 0; --i) {
             issue_scores();
             issue_output();
@@ -148,6 +153,8 @@ struct ForwardTile {
             wait_scores<1>();
             mask<FORWARD.rows>(scores, seen, span.row(i));
             softmax.step(scores, factors);
+            pin(scores);
+            shared.v_ring.wait_full(v_ring.next());
             wait_output();
             rescale(factors);
             pack_operand<FORWARD.rows>(weights, scores);
@@ -163,7 +170,7 @@ struct ForwardTile {
         UNROLL for (int half = 0; half < 2; ++half) {
             int query = row + fragment_row() + 8 * half;
             float sum = softmax.row_sum(half);
-            factors[half] = 1.0f / sum;
+            factors[half] = __fdividef(1.0f, sum);
             if (fragment_column() == 0 && query < seq)
                 lse[(i64(work.at.batch) * heads + work.at.head) * seq + query] = softmax.max[half] * scale + __logf(sum);
         }
@@ -178,7 +185,7 @@ KERNEL void __launch_bounds__(FORWARD.threads(), 1)
                       int heads, int kv_heads, float scale) {
     ForwardShared &shared = *reinterpret_cast<ForwardShared *>(dynamic_shared());
     int group = heads / kv_heads, warpgroup = warp_index() / 4;
-    Work work = order_work(seq, heads, batch, FORWARD_QUERIES, stream_bytes(seq) / group, true);
+    Work work = order_work(seq, heads, batch, FORWARD_QUERIES, CACHED_ROWS / seq * group, true);
     const int *row_starts = of_batch(starts, work.at.batch, seq);
     Span<FORWARD.rows> span = key_span<FORWARD_QUERIES, FORWARD.rows>(row_starts, work.row, seq);
     if (threadIdx.x == 0) shared.init();

@@ -64,7 +64,6 @@ struct QueryTile {
         }
     }
     INLINE void issue_scores() {
-        shared.k_ring.wait_full(k_ring);
         wgmma_fence();
         multiply_transposed<QUERY.rows, D, QUERY_QUERIES>(weights, shared_address(shared.q) + consumer * 64 * 128,
                                                           shared_address(shared.k[k_ring.stage]));
@@ -96,10 +95,14 @@ struct QueryTile {
     }
 
     // The scores of tile i are there; those of the next one are issued behind this one's products.
+    // The wait for the next keys stands between the exponentials and the wait for their gradients,
+    // which the assembler would otherwise move up.
     template <bool LAST> INLINE void step(int i) {
         issue_d_weights();
         mask<QUERY.rows>(weights, seen, span.row(i));
         weigh();
+        pin(weights);
+        if (!LAST) shared.k_ring.wait_full(k_ring.next());
         wgmma_wait<0>();
         pin(d_weights);
         shared.v_ring.release(v_ring);
@@ -116,6 +119,7 @@ struct QueryTile {
     }
     INLINE void run() {
         barrier_wait(shared.queries_full, 0);
+        shared.k_ring.wait_full(k_ring);
         issue_scores();
         wait_scores();
         for (int i = 0; i < span.tiles - 1; ++i) step<false>(i);
@@ -130,7 +134,7 @@ KERNEL void __launch_bounds__(QUERY.threads(), 1)
                              int seq, int heads, int kv_heads, float scale) {
     QueryShared &shared = *reinterpret_cast<QueryShared *>(dynamic_shared());
     int group = heads / kv_heads, warpgroup = warp_index() / 4;
-    Work work = order_work(seq, heads, batch, QUERY_QUERIES, stream_bytes(seq) / group, true);
+    Work work = order_work(seq, heads, batch, QUERY_QUERIES, CACHED_ROWS / seq * group, true);
     const int *row_starts = of_batch(starts, work.at.batch, seq);
     Span<QUERY.rows> span = key_span<QUERY_QUERIES, QUERY.rows>(row_starts, work.row, seq);
     if (threadIdx.x == 0) shared.init();

@@ -110,8 +110,7 @@ INLINE void store_rows(bf16 *to, i64 stride, int rows_left, const float (&sums)[
             }
             transpose_quad(packed);
             int column = (j + int(threadIdx.x) % 4) * 8;
-            if (row < rows_left && column < HEAD_DIM)
-                *reinterpret_cast<uint4 *>(to + row * stride + column) = uint4{packed[0], packed[1], packed[2], packed[3]};
+            if (row < rows_left && column < HEAD_DIM) store_global(to + row * stride + column, packed);
         }
     }
 }

@@ -41,6 +41,11 @@ template <int STAGES> struct Ring {
         stage = 0;
         parity ^= 1;
     }
+    INLINE Ring next() const {
+        Ring ring = *this;
+        ring.advance();
+        return ring;
+    }
 };
 
 // The barriers of a ring: tiles have come, tiles may be overwritten.
@@ -92,16 +97,15 @@ struct Work {
 
 // The work of this block, where a block has `rows` rows. Blocks start in the order of their number,
 // so that comes first what takes longest: with causal masks, late queries and early keys. Heads
-// follow one another in sections whose streams, `bytes` each, fit into the L2 cache together.
-INLINE Work order_work(int seq, int heads, int batch, int rows, i64 bytes, bool last_first) {
-    constexpr i64 CACHE = 32 << 20;
+// follow one another in sections of `section`, what they stream being together in the L2 cache.
+INLINE Work order_work(int seq, int heads, int batch, int rows, int section, bool last_first) {
     int tiles = (seq + rows - 1) / rows, index = int(blockIdx.x);
-    int section = int(min(max(CACHE / bytes, i64(1)), i64(heads) * batch));
+    section = min(max(section, 1), heads * batch);
     int start = index / (section * tiles) * section, rest = index % (section * tiles);
     int width = min(section, heads * batch - start);
     int tile = rest / width, head = start + rest % width;
     return {{head % heads, head / heads}, (last_first ? tiles - 1 - tile : tile) * rows};
 }
 
-// Bytes of the two streams of one head of `seq` rows.
-INLINE i64 stream_bytes(int seq) { return i64(seq) * HEAD_DIM * 4; }
+// Rows of two streams that are in the L2 cache together.
+constexpr int CACHED_ROWS = (32 << 20) / (HEAD_DIM * 4);
