@@ -260,6 +260,11 @@ inline void named_barrier_arrive(int id, int threads) {
     ++barrier.generation;
 }
 
+inline void store_global(void *to, const u32 (&x)[4]) {
+    if (reinterpret_cast<uintptr_t>(to) % 16 != 0) emulator::misuse("sixteen bytes not at a multiple of sixteen");
+    memcpy(to, x, 16);
+}
+
 template <int REGISTERS> void grow_registers() {}
 template <int REGISTERS> void shrink_registers() {}
 

@@ -28,38 +28,17 @@ struct ForwardShared {
 
 typedef Ring<FORWARD.stages> ForwardRing;
 
-// The keys of a block: `tiles` tiles from `first`.
-struct KeySpan {
-    int first, tiles;
-    INLINE int tile(int i) const { return first + i * FORWARD.rows; }
-};
-
-INLINE KeySpan forward_span(const int *starts, int row, int seq) {
-    int first = first_key(starts, row, seq), past = min(row + FORWARD_QUERIES, seq);
-    return {first, (past - first + FORWARD.rows - 1) / FORWARD.rows};
-}
-
-// Copies the tile from `row` into the ring's next stage.
-INLINE void stream_keys(u8 (&stages)[FORWARD.stages][tile_bytes(FORWARD.rows)], RingBarriers<FORWARD.stages> &barriers,
-                        ForwardRing &ring, const TensorMap &map, Head from, int row) {
-    barriers.wait_empty(ring);
-    Barrier &full = barriers.full[ring.stage];
-    barrier_arrive_expect(full, tile_bytes(FORWARD.rows));
-    copy_tile<FORWARD.rows>(stages[ring.stage], map, full, from, row);
-    ring.advance();
-}
-
 // One thread issues all copies; the keys of a tile come before the values of the tile before it.
 INLINE void forward_produce(ForwardShared &shared, const TensorMap &q, const TensorMap &k, const TensorMap &v,
-                            Work work, Head from, KeySpan span) {
+                            Work work, Head from, Span<FORWARD.rows> span) {
     if (warp_index() != 0 || !elect_one()) return;
     ForwardRing k_ring, v_ring;
     barrier_arrive_expect(shared.q_full, tile_bytes(FORWARD_QUERIES));
     copy_tile<FORWARD_QUERIES>(shared.q, q, shared.q_full, work.at, work.row);
-    stream_keys(shared.k, shared.k_ring, k_ring, k, from, span.tile(span.tiles - 1));
+    stream_tile<FORWARD.rows>(shared.k, shared.k_ring, k_ring, k, from, span.row(span.tiles - 1));
     for (int i = span.tiles - 1; i >= 0; --i) {
-        if (i > 0) stream_keys(shared.k, shared.k_ring, k_ring, k, from, span.tile(i - 1));
-        stream_keys(shared.v, shared.v_ring, v_ring, v, from, span.tile(i));
+        if (i > 0) stream_tile<FORWARD.rows>(shared.k, shared.k_ring, k_ring, k, from, span.row(i - 1));
+        stream_tile<FORWARD.rows>(shared.v, shared.v_ring, v_ring, v, from, span.row(i));
     }
 }
 
@@ -74,15 +53,17 @@ INLINE void pass_turn(int consumer) {
     if (FORWARD_TAKES_TURNS) named_barrier_arrive(consumer + 1 < FORWARD.consumers ? 2 + consumer : 1, 256);
 }
 
-// The online softmax of a thread's two rows. `sum` is of this thread's columns only.
+// The online softmax of a thread's two rows. `sum` is of this thread's columns only. `max` follows the
+// maximum in steps: as long as exponentials stay below 2^8, sums and outputs need no new scale.
 struct Softmax {
     float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
     float scale;  // of scores, for powers of two
 
-    // Scores to exponentials relative to the new maximum; what was summed before is to be multiplied by `factors`.
+    // Scores to exponentials relative to `max`; what was summed before is to be multiplied by `factors`.
     INLINE void step(float (&scores)[FORWARD.rows / 2], float (&factors)[2]) {
         UNROLL for (int half = 0; half < 2; ++half) {
             float highest = row_max(scores, half);
+            if ((highest - max[half]) * scale <= 8) highest = max[half];
             float base = highest == -INFINITY ? 0 : highest * scale;
             factors[half] = exp2_fast(max[half] * scale - base);
             max[half] = highest;
@@ -114,7 +95,7 @@ struct Softmax {
 struct ForwardTile {
     ForwardShared &shared;
     int consumer;
-    KeySpan span;
+    Span<FORWARD.rows> span;
     SeenColumns seen;
     ForwardRing k_ring, v_ring;
     float output[D / 2] = {}, scores[FORWARD.rows / 2];
@@ -130,7 +111,6 @@ struct ForwardTile {
         wgmma_commit();
     }
     INLINE void issue_output() {
-        shared.v_ring.wait_full(v_ring);
         wgmma_fence();
         multiply_add<D, FORWARD.rows>(output, weights, shared_address(shared.v[v_ring.stage]));
         wgmma_commit();
@@ -149,9 +129,12 @@ struct ForwardTile {
         v_ring.advance();
     }
     INLINE void rescale(const float (&factors)[2]) {
+        if (factors[0] == 1 && factors[1] == 1) return;
         UNROLL for (int i = 0; i < D / 2; ++i) output[i] *= factors[i / 2 % 2];
     }
 
+    // The wait for the next values stands between the softmax and the wait for the output, which the
+    // assembler would otherwise move up to where the scores are there.
     INLINE void run() {
         float factors[2];
         barrier_wait(shared.q_full, 0);
@@ -159,16 +142,19 @@ struct ForwardTile {
         issue_scores();
         pass_turn(consumer);
         wait_scores<0>();
-        mask<FORWARD.rows>(scores, seen, span.tile(span.tiles - 1));
+        mask<FORWARD.rows>(scores, seen, span.row(span.tiles - 1));
         softmax.step(scores, factors);
         pack_operand<FORWARD.rows>(weights, scores);
+        shared.v_ring.wait_full(v_ring);
         for (int i = span.tiles - 2; i >= 0; --i) {
             issue_scores();
             issue_output();
             pass_turn(consumer);
             wait_scores<1>();
-            mask<FORWARD.rows>(scores, seen, span.tile(i));
+            mask<FORWARD.rows>(scores, seen, span.row(i));
             softmax.step(scores, factors);
+            pin(scores);
+            shared.v_ring.wait_full(v_ring.next());
             wait_output();
             rescale(factors);
             pack_operand<FORWARD.rows>(weights, scores);
@@ -184,7 +170,7 @@ struct ForwardTile {
         UNROLL for (int half = 0; half < 2; ++half) {
             int query = row + fragment_row() + 8 * half;
             float sum = softmax.row_sum(half);
-            factors[half] = 1.0f / sum;
+            factors[half] = __fdividef(1.0f, sum);
             if (fragment_column() == 0 && query < seq)
                 lse[(i64(work.at.batch) * heads + work.at.head) * seq + query] = softmax.max[half] * scale + __logf(sum);
         }
@@ -193,17 +179,15 @@ struct ForwardTile {
     }
 };
 
-constexpr float LOG2_E = 1.4426950408889634f;
-
 KERNEL void __launch_bounds__(FORWARD.threads(), 1)
     attention_forward(const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,
                       const __grid_constant__ TensorMap v, bf16 *out, float *lse, const int *starts, int batch, int seq,
                       int heads, int kv_heads, float scale) {
     ForwardShared &shared = *reinterpret_cast<ForwardShared *>(dynamic_shared());
     int group = heads / kv_heads, warpgroup = warp_index() / 4;
-    Work work = order_work(seq, heads, batch, FORWARD_QUERIES, stream_bytes(seq) / group, true);
+    Work work = order_work(seq, heads, batch, FORWARD_QUERIES, CACHED_ROWS / seq * group, true);
     const int *row_starts = of_batch(starts, work.at.batch, seq);
-    KeySpan span = forward_span(row_starts, work.row, seq);
+    Span<FORWARD.rows> span = key_span<FORWARD_QUERIES, FORWARD.rows>(row_starts, work.row, seq);
     if (threadIdx.x == 0) shared.init();
     __syncthreads();
     if (warpgroup == 0) {

@@ -6,6 +6,8 @@
 
 #include "attention_tiles.cuh"
 
+constexpr float LOG2_E = 1.4426950408889634f;
+
 // Places of this thread in a warpgroup's product (see wgmma.cuh): rows `fragment_row()` and 8
 // further, columns `fragment_column()` and the next one of each eight.
 INLINE int fragment_row() { return int(threadIdx.x) % 128 / 32 * 16 + int(threadIdx.x) % 32 / 4; }
@@ -19,6 +21,23 @@ INLINE int past_query(const int *ends, int row, int seq) { return ends ? ends[mi
 
 // The list of one row of the batch, or null.
 INLINE const int *of_batch(const int *list, int batch, int seq) { return list ? list + i64(batch) * seq : nullptr; }
+
+// The rows that a block streams: `tiles` tiles from `first`.
+template <int ROWS> struct Span {
+    int first, tiles;
+    INLINE int row(int tile) const { return first + tile * ROWS; }
+};
+
+// The keys, in tiles of ROWS, that QUERIES queries from `row` see.
+template <int QUERIES, int ROWS> INLINE Span<ROWS> key_span(const int *starts, int row, int seq) {
+    int first = first_key(starts, row, seq), past = min(row + QUERIES, seq);
+    return {first, (past - first + ROWS - 1) / ROWS};
+}
+
+// The queries, in tiles of ROWS, that see KEYS keys from `row`.
+template <int KEYS, int ROWS> INLINE Span<ROWS> query_span(const int *ends, int row, int seq) {
+    return {row, (past_query(ends, row + KEYS - 1, seq) - row + ROWS - 1) / ROWS};
+}
 
 // A thread's two rows of a product's rows, and which columns each of them sees: low..=high.
 struct SeenColumns {
@@ -91,8 +110,7 @@ INLINE void store_rows(bf16 *to, i64 stride, int rows_left, const float (&sums)[
             }
             transpose_quad(packed);
             int column = (j + int(threadIdx.x) % 4) * 8;
-            if (row < rows_left && column < HEAD_DIM)
-                *reinterpret_cast<uint4 *>(to + row * stride + column) = uint4{packed[0], packed[1], packed[2], packed[3]};
+            if (row < rows_left && column < HEAD_DIM) store_global(to + row * stride + column, packed);
         }
     }
 }

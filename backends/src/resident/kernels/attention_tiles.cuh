@@ -28,8 +28,8 @@ INLINE constexpr Tiles by_width(Tiles d64, Tiles d128, Tiles d192, Tiles d256) {
 constexpr Tiles FORWARD = by_width({3, 128, 4, 160, 32}, {2, 128, 2, 240, 24}, {2, 112, 2, 240, 24}, {2, 80, 2, 240, 24});
 // Streams queries and gradients of outputs. Up to D = 128, 64 keys a consumer; above, two consumers share 64.
 constexpr Tiles KEY_VALUE = by_width({2, 64, 4, 240, 24}, {2, 64, 3, 240, 24}, {2, 96, 2, 240, 24}, {2, 64, 2, 240, 24});
-// 64 queries a consumer; streams keys and values.
-constexpr Tiles QUERY = by_width({2, 128, 4, 240, 24}, {2, 96, 3, 240, 24}, {2, 64, 2, 240, 24}, {2, 64, 1, 240, 24});
+// 64 queries a consumer; streams keys and values. Keys, which are needed longer, have a stage more.
+constexpr Tiles QUERY = by_width({2, 128, 4, 240, 24}, {2, 96, 2, 240, 24}, {2, 64, 2, 240, 24}, {2, 64, 1, 240, 24});
 
 INLINE constexpr int tile_bytes(int rows) { return rows * D * 2; }
 
@@ -40,6 +40,11 @@ template <int STAGES> struct Ring {
         if (++stage < STAGES) return;
         stage = 0;
         parity ^= 1;
+    }
+    INLINE Ring next() const {
+        Ring ring = *this;
+        ring.advance();
+        return ring;
     }
 };
 
@@ -73,6 +78,17 @@ template <int ROWS> INLINE void copy_tile(u8 *to, const TensorMap &map, Barrier 
         copy_box(to + chunk * ROWS * 128, map, barrier, chunk * 64, from.head, row, from.batch);
 }
 
+// Copies the tile from `row` into the next stage of its ring.
+template <int ROWS, int STAGES>
+INLINE void stream_tile(u8 (&stages)[STAGES][tile_bytes(ROWS)], RingBarriers<STAGES> &barriers, Ring<STAGES> &ring,
+                        const TensorMap &map, Head from, int row) {
+    barriers.wait_empty(ring);
+    Barrier &full = barriers.full[ring.stage];
+    barrier_arrive_expect(full, tile_bytes(ROWS));
+    copy_tile<ROWS>(stages[ring.stage], map, full, from, row);
+    ring.advance();
+}
+
 // What a block does: its rows begin at `row` of one head.
 struct Work {
     Head at;
@@ -81,16 +97,15 @@ struct Work {
 
 // The work of this block, where a block has `rows` rows. Blocks start in the order of their number,
 // so that comes first what takes longest: with causal masks, late queries and early keys. Heads
-// follow one another in sections whose streams, `bytes` each, fit into the L2 cache together.
-INLINE Work order_work(int seq, int heads, int batch, int rows, i64 bytes, bool last_first) {
-    constexpr i64 CACHE = 32 << 20;
+// follow one another in sections of `section`, what they stream being together in the L2 cache.
+INLINE Work order_work(int seq, int heads, int batch, int rows, int section, bool last_first) {
     int tiles = (seq + rows - 1) / rows, index = int(blockIdx.x);
-    int section = int(min(max(CACHE / bytes, i64(1)), i64(heads) * batch));
+    section = min(max(section, 1), heads * batch);
     int start = index / (section * tiles) * section, rest = index % (section * tiles);
     int width = min(section, heads * batch - start);
     int tile = rest / width, head = start + rest % width;
     return {{head % heads, head / heads}, (last_first ? tiles - 1 - tile : tile) * rows};
 }
 
-// Bytes of the two streams of one head of `seq` rows.
-INLINE i64 stream_bytes(int seq) { return i64(seq) * HEAD_DIM * 4; }
+// Rows of two streams that are in the L2 cache together.
+constexpr int CACHED_ROWS = (32 << 20) / (HEAD_DIM * 4);

@@ -34,7 +34,8 @@ INLINE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" :::
 // Waits until at most PENDING groups are under way.
 template <int PENDING> INLINE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory"); }
 
-// Keeps the compiler from moving uses of these registers across this point (a wait for them).
+// Keeps the compiler from moving across this point (a wait) what gives these registers their values
+// or uses them.
 template <int COUNT> INLINE void pin(float (&registers)[COUNT]) {
     UNROLL for (int i = 0; i < COUNT; ++i) asm volatile("" : "+f"(registers[i])::"memory");
 }
