@@ -40,10 +40,28 @@ pub(crate) const ROPE: Source = source!("rope.cu");
 pub(crate) const SWIGLU: Source = source!("swiglu.cu");
 
 /// What sources include.
-pub(crate) const HEADERS: &[Source] = &[source!("common.cuh")];
+pub(crate) const HEADERS: &[Source] = &[
+    source!("attention_delta.cuh"),
+    source!("attention_forward.cuh"),
+    source!("attention_key_value.cuh"),
+    source!("attention_key_value_paired.cuh"),
+    source!("attention_key_value_single.cuh"),
+    source!("attention_key_value_step.cuh"),
+    source!("attention_query.cuh"),
+    source!("attention_query_stream.cuh"),
+    source!("attention_rows.cuh"),
+    source!("attention_tiles.cuh"),
+    source!("common.cuh"),
+    source!("exp_sum.cuh"),
+    source!("hopper.cuh"),
+    source!("reduce.cuh"),
+    source!("vector.cuh"),
+    source!("wgmma.cuh"),
+];
 
 /// Every source, for the checks that compile them all.
-pub const ALL: &[Source] = &[
+#[cfg(test)]
+pub(crate) const ALL: &[Source] = &[
     ADAMW,
     ATTENTION_COMPOSED,
     ATTENTION_SM90,
