@@ -20,6 +20,7 @@ struct Query {
     }
 
     INLINE bool sees(int key) const { return key >= begin && key < end; }
+    INLINE bool sees_any(int key, int count) const { return key + count > begin && key < end; }
 };
 
 // The first of a thread's vectors that may hold a key from `begin` on.
@@ -40,7 +41,8 @@ template <int N> INLINE void softmax_row(ELEMENT *scores, float *lse, const Quer
     float log_sum = log2_sum<N>(scores, query, scale);
     if (threadIdx.x == 0) *lse = log_sum * LN_2;
     for (int i = threadIdx.x * N; i < keys; i += blockDim.x * N) {
-        Vec<N> x = load<N>(scores + i);
+        Vec<N> x = {};
+        if (query.sees_any(i, N)) x = load<N>(scores + i);
         UNROLL for (int j = 0; j < N; ++j)
             x.at[j] = query.sees(i + j) ? exp2_fast(x.at[j] * (scale * LOG2_E) - log_sum) : 0.0f;
         store(scores + i, x);
@@ -48,7 +50,8 @@ template <int N> INLINE void softmax_row(ELEMENT *scores, float *lse, const Quer
 }
 
 // Scores become probabilities, 0 where the query does not see the key.
-// - scores: [batch * heads, chunk, row], of which `keys` columns are used (a few more may be written); lse: [batch * heads, seq]
+// - scores: [batch * heads, chunk, row], of which `keys` columns are used, a few more may be written
+// - lse: [batch * heads, seq]
 // - starts: [batch, seq], the first key that each query sees, or null
 // - grid: (chunk, batch * heads)
 KERNEL void attention_softmax(ELEMENT *scores, float *lse, const int *starts, int first_query, int chunk, int keys,
@@ -65,7 +68,8 @@ template <int N>
 INLINE void softmax_gradient_row(ELEMENT *__restrict__ scores, ELEMENT *__restrict__ d_probs, float lse, float delta,
                                  const Query &query, int keys, float scale) {
     for (int i = threadIdx.x * N; i < keys; i += blockDim.x * N) {
-        Vec<N> x = load<N>(scores + i), d = load<N>(d_probs + i);
+        Vec<N> x = {}, d = {};
+        if (query.sees_any(i, N)) x = load<N>(scores + i), d = load<N>(d_probs + i);
         UNROLL for (int j = 0; j < N; ++j) {
             bool seen = query.sees(i + j);
             float p = exp2_fast((x.at[j] * scale - lse) * LOG2_E);

@@ -6,7 +6,7 @@
 // An id with more tokens than this takes more than one block.
 constexpr int FREQUENT = 64;
 // Warps of such a block, at most.
-constexpr int WARPS = 8;
+constexpr int WARPS = 16;
 
 template <int N> INLINE void copy_row(const ELEMENT *__restrict__ from, ELEMENT *__restrict__ to, int d) {
     int apart = blockDim.x * N;
@@ -54,7 +54,8 @@ INLINE void add_tokens(const int *order, int begin, int end, const ELEMENT *dx, 
 // - order: [tokens], the positions of the first id's tokens, then of the next's; dx: [tokens, d]
 // - dw: [vocab, d]
 // - grid: tokens
-KERNEL void embedding_backward(const int *rows, const int *first, const int *order, const ELEMENT *dx, float *dw, int d) {
+KERNEL void embedding_backward(const int *rows, const int *first, const int *order, const ELEMENT *dx, float *dw,
+                               int d) {
     int id = rows[blockIdx.x];
     if (id < 0) return;
     int begin = first[blockIdx.x], end = first[blockIdx.x + 1];
@@ -88,7 +89,7 @@ INLINE void add_frequent(const int *order, int begin, int end, const ELEMENT *dx
 // The same for ids of more than FREQUENT tokens. A block looks at some of the ids, apart from each
 // other since frequent ids may be neighbours, and does what is frequent among them.
 // - grid: (about tokens / 32, ceil(d / (32 * WIDTH))), the second with WIDTH = 1 where d is not a
-//   multiple of it; block: 256
+//   multiple of it; block: 512
 KERNEL void embedding_backward_frequent(const int *rows, const int *first, const int *order, const ELEMENT *dx,
                                         float *dw, int d, int tokens) {
     for (int u = blockIdx.x; u < tokens; u += gridDim.x) {

@@ -106,12 +106,19 @@ INLINE void gradient_row(const ELEMENT *x, const ELEMENT *w, const ELEMENT *dy, 
     }
 }
 
+INLINE void prefetch_row(const ELEMENT *row, int d) {
+    constexpr int LINE = 128 / sizeof(ELEMENT);
+    for (int i = threadIdx.x * LINE; i < d; i += blockDim.x * LINE) prefetch(row + i);
+}
+
 template <int N>
 INLINE void backward_rows(const ELEMENT *x, const ELEMENT *w, const float *rstd, const ELEMENT *dy,
                           const ELEMENT *around, ELEMENT *dx, float *partial, int d, int tokens) {
     WeightGradient dw(columns_of_thread<N>(d));
     for (int row = blockIdx.x; row < tokens; row += gridDim.x) {
-        u64 at = u64(row) * d;
+        u64 at = u64(row) * d, next = at + u64(gridDim.x) * d;
+        if (around) prefetch_row(around + at, d);
+        if (row + int(gridDim.x) < tokens) prefetch_row(x + next, d), prefetch_row(dy + next, d);
         float along = along_row<N>(x + at, w, dy + at, rstd[row], d);
         gradient_row<N>(x + at, w, dy + at, around ? around + at : nullptr, dx + at, rstd[row], along, d, dw);
     }

@@ -30,7 +30,8 @@ KERNEL void swiglu_forward(const ELEMENT *gate_up, ELEMENT *out, int d_ff) {
 EXPORT(swiglu_forward)
 
 template <int N>
-INLINE void gradient_row(ELEMENT *__restrict__ gate, ELEMENT *__restrict__ up, ELEMENT *__restrict__ d_gated, int d_ff) {
+INLINE void gradient_row(ELEMENT *__restrict__ gate, ELEMENT *__restrict__ up, ELEMENT *__restrict__ d_gated,
+                         int d_ff) {
     for (int i = first_vector() * N; i < d_ff; i += vectors_at_once() * N) {
         Vec<N> g = load<N>(gate + i), u = load<N>(up + i), slope = load<N>(d_gated + i), gated;
         UNROLL for (int j = 0; j < N; ++j) {

@@ -83,6 +83,13 @@ template <int N> INLINE void store(bf16 *to, const Vec<N> &x) {
     }
 }
 
+// Asks for a line of memory before it is needed, as far as the card's second cache.
+INLINE void prefetch(const void *line) {
+#ifdef __CUDACC_RTC__
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
+#endif
+}
+
 // RUNS vectors of a row, `apart` elements from each other: all are asked for before any is used.
 // What would begin at `end` or later is `past` and is not stored.
 template <int N, int RUNS> struct Runs {
