@@ -6,7 +6,9 @@ use std::path::Path;
 use burn::tensor::{DType, Device};
 use neo_backends::{
     Precision,
-    resident::{Card, Decoder, Keep, MemoryPlan, MicroBatch, Settings, State, Step, UpdateSettings},
+    resident::{
+        Card, Decoder, Keep, MemoryPlan, MicroBatch, Settings, State, Step, UpdateSettings,
+    },
 };
 use neo_data::loader::TokenBatch;
 use neo_model::{
@@ -158,8 +160,7 @@ impl Resident {
         self.queue_gradients(batch)?;
         let OptimizerSettings { beta1, beta2, eps, weight_decay, clip_norm, .. } = self.optimizer;
         let update = self.updates + 1;
-        let settings =
-            UpdateSettings { lr, beta1, beta2, eps, weight_decay, clip_norm, update };
+        let settings = UpdateSettings { lr, beta1, beta2, eps, weight_decay, clip_norm, update };
         let grad_norm = self.step.update(&settings)?;
         if grad_norm.is_finite() {
             self.updates = update;

@@ -2,7 +2,7 @@
 
 use super::{
     Error, Step,
-    card::{Address, Geometry},
+    card::{Address, Geometry, numbers_at_once, threads_for},
     memory::NORM_BLOCKS,
     shape::Keep,
     step::ROW_THREADS,
@@ -106,7 +106,7 @@ impl Step {
         let weight = self.weight(weight);
         let args =
             [x.into(), weight.into(), y.into(), rstd.into(), decoder.d_model.into(), eps.into()];
-        self.run("rms_norm", self.library.rms_norm_forward, self.by_row(), &args)
+        self.run("rms_norm", self.library.rms_norm_forward, self.by_model_row(), &args)
     }
 
     fn norm_replay(
@@ -118,7 +118,7 @@ impl Step {
     ) -> Result<(), Error> {
         let d = self.settings.decoder.d_model;
         let args = [x.into(), self.weight(weight).into(), rstd.into(), y.into(), d.into()];
-        self.run("rms_norm", self.library.rms_norm_replay, self.by_row(), &args)
+        self.run("rms_norm", self.library.rms_norm_replay, self.by_model_row(), &args)
     }
 
     /// The gradient past a norm, added to what flows around it: `dx` is both what is added and the
@@ -160,7 +160,11 @@ impl Step {
             tokens.into(),
         ];
         let blocks = NORM_BLOCKS.min(tokens);
-        let geometry = Geometry::line(blocks, ROW_THREADS);
+        let threads = self.by_model_row().threads;
+        // A thread keeps its columns' shares there.
+        let at_once = numbers_at_once(d, self.settings.element) * threads as usize;
+        let shared_bytes = (4 * d.next_multiple_of(at_once)) as u32;
+        let geometry = Geometry { grid: [blocks as u32, 1, 1], threads, shared_bytes };
         self.run("rms_norm", self.library.rms_norm_backward, geometry, &args)?;
         let sum = self.gradient(weight);
         let add = usize::from(!is_first);
@@ -182,18 +186,38 @@ impl Step {
             (decoder.head_dim / 2).into(),
             sign.into(),
         ];
-        self.run("rope", self.library.rope, self.by_row(), &args)
+        let pairs = (decoder.n_heads + decoder.n_kv_heads) * decoder.head_dim / 2;
+        let at_once = numbers_at_once(decoder.head_dim / 2, self.settings.element);
+        let threads = threads_for(pairs.div_ceil(at_once), 256);
+        let geometry = Geometry::line(self.settings.tokens(), threads);
+        self.run("rope", self.library.rope, geometry, &args)
     }
 
     fn swiglu_forward(&self, gate_up: Address) -> Result<(), Error> {
         let d_ff = self.settings.decoder.d_ff;
         let args = [gate_up.into(), self.buffers.gated.into(), d_ff.into()];
-        self.run("swiglu", self.library.swiglu_forward, self.by_row(), &args)
+        self.run("swiglu", self.library.swiglu_forward, self.by_gate(2), &args)
     }
 
     fn swiglu_backward(&self, gate_up: Address, d_gated: Address) -> Result<(), Error> {
         let args = [gate_up.into(), d_gated.into(), self.settings.decoder.d_ff.into()];
-        self.run("swiglu", self.library.swiglu_backward, self.by_row(), &args)
+        self.run("swiglu", self.library.swiglu_backward, self.by_gate(1), &args)
+    }
+
+    /// A block for each row of the residual stream, whose threads take two vectors each.
+    pub(crate) fn by_model_row(&self) -> Geometry {
+        let d = self.settings.decoder.d_model;
+        let at_once = numbers_at_once(d, self.settings.element);
+        Geometry::line(self.settings.tokens(), threads_for(d.div_ceil(2 * at_once), 1024))
+    }
+
+    /// Blocks for each row of the feed-forward, whose threads take so many vectors each.
+    fn by_gate(&self, vectors: usize) -> Geometry {
+        let d_ff = self.settings.decoder.d_ff;
+        let at_once = vectors * numbers_at_once(d_ff, self.settings.element);
+        let blocks = d_ff.div_ceil(at_once * ROW_THREADS as usize) as u32;
+        let grid = [self.settings.tokens() as u32, blocks, 1];
+        Geometry { grid, threads: ROW_THREADS, shared_bytes: 0 }
     }
 
     /// A block of threads for each token.

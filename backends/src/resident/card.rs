@@ -59,6 +59,20 @@ impl Geometry {
     }
 }
 
+/// Bytes that a thread reads or writes at once.
+const ACCESS_BYTES: usize = 16;
+
+/// Numbers that a thread takes at once from rows of this width.
+pub(crate) fn numbers_at_once(width: usize, element: Element) -> usize {
+    let most = ACCESS_BYTES / bytes_of(element);
+    if width.is_multiple_of(most) { most } else { 1 }
+}
+
+/// Threads for `accesses` accesses in all, whole warps, at most `most`.
+pub(crate) fn threads_for(accesses: usize, most: usize) -> u32 {
+    accesses.next_multiple_of(32).clamp(32, most) as u32
+}
+
 /// One argument of a kernel.
 #[derive(Clone, Copy, Debug)]
 pub enum Arg {

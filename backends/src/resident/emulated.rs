@@ -141,8 +141,9 @@ impl Card for Emulated {
         let library = match libraries.entry(path.display().to_string()) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             // SAFETY: a library that was compiled from our sources; loading runs no code of its own.
-            std::collections::hash_map::Entry::Vacant(entry) => entry
-                .insert(unsafe { Library::new(&path) }.map_err(|e| Error::call("loading", e))?),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(unsafe { Library::new(&path) }.map_err(|e| Error::call("loading", e))?)
+            }
         };
         let mut kernels = self.kernels.borrow_mut();
         let find = |name: &&str| {

@@ -2,12 +2,11 @@
 
 use super::{
     Error, Step,
-    card::{Address, Geometry, bytes_of},
-    step::ROW_THREADS,
+    card::{Address, Arg, Geometry, bytes_of, numbers_at_once, threads_for},
 };
 
-/// Columns of the embedding's gradient that one block sums.
-const EMBEDDING_COLUMNS: usize = 256;
+/// Threads of a block that goes over the logits of one token.
+const LOGITS_THREADS: u32 = 512;
 
 impl Step {
     pub(crate) fn embed(&self) -> Result<(), Error> {
@@ -17,7 +16,7 @@ impl Step {
             self.buffers.blocks.first().map_or(self.buffers.top, |block| block.x).into(),
             self.settings.decoder.d_model.into(),
         ];
-        self.run("embedding", self.library.embedding_forward, self.by_row(), &args)
+        self.run("embedding", self.library.embedding_forward, self.by_model_row(), &args)
     }
 
     /// Adds the rows of `dx` to the rows of their ids.
@@ -28,7 +27,7 @@ impl Step {
             self.card.zero(sum, 4 * d * self.settings.decoder.vocab)?;
         }
         let inputs = &self.buffers.inputs;
-        let args = [
+        let mut args: Vec<Arg> = vec![
             inputs.id_rows.into(),
             inputs.id_first.into(),
             inputs.id_order.into(),
@@ -36,10 +35,14 @@ impl Step {
             sum.into(),
             d.into(),
         ];
-        let columns = d.div_ceil(EMBEDDING_COLUMNS) as u32;
-        let grid = [self.settings.tokens() as u32, columns, 1];
-        let geometry = Geometry { grid, threads: ROW_THREADS, shared_bytes: 0 };
-        self.run("embedding", self.library.embedding_backward, geometry, &args)
+        let (tokens, at_once) = (self.settings.tokens(), numbers_at_once(d, self.settings.element));
+        let geometry = Geometry::line(tokens, threads_for(d.div_ceil(at_once), 1024));
+        self.run("embedding", self.library.embedding_backward, geometry, &args)?;
+        // Ids of many tokens are left to blocks that share their rows and columns.
+        args.push(tokens.into());
+        let grid = [tokens.div_ceil(32) as u32, d.div_ceil(32 * at_once) as u32, 1];
+        let geometry = Geometry { grid, threads: 512, shared_bytes: 0 };
+        self.run("embedding", self.library.embedding_backward_frequent, geometry, &args)
     }
 
     /// Final norm, logits, loss, and the way back to the last block's output in `dx`.
@@ -90,7 +93,7 @@ impl Step {
             vocab.into(),
             (self.settings.z_loss as f32).into(),
         ];
-        let geometry = Geometry::line(rows, 1024);
+        let geometry = Geometry::line(rows, LOGITS_THREADS);
         self.run("linear_cross_entropy", self.library.cross_entropy, geometry, &args)?;
         let sum = self.gradient(self.table.head());
         self.linear_weight(size, logits, hidden, sum, replaces)?;
@@ -116,7 +119,7 @@ impl Step {
                 vocab.into(),
                 vocab.into(),
             ];
-            let geometry = Geometry::line(rows, 1024);
+            let geometry = Geometry::line(rows, LOGITS_THREADS);
             self.run("linear_cross_entropy", self.library.log_probs, geometry, &args)?;
         }
         Ok(())

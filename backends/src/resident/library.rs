@@ -14,6 +14,7 @@ pub(crate) struct Library {
     pub(crate) log_probs: Kernel,
     pub(crate) embedding_forward: Kernel,
     pub(crate) embedding_backward: Kernel,
+    pub(crate) embedding_backward_frequent: Kernel,
     pub(crate) grad_norm: Kernel,
     pub(crate) sum_of_squares: Kernel,
     pub(crate) loss_totals: Kernel,
@@ -40,7 +41,7 @@ impl Library {
         };
         let one = |source, name| Ok::<_, Error>(find(source, &[name])?[0]);
         let cross_entropy = find(&sources::CROSS_ENTROPY, &["cross_entropy", "log_probs"])?;
-        let embedding = ["embedding_forward", "embedding_backward"];
+        let embedding = ["embedding_forward", "embedding_backward", "embedding_backward_frequent"];
         let embedding = find(&sources::EMBEDDING, &embedding)?;
         let grad_norm = find(&sources::GRAD_NORM, &["grad_norm", "sum_of_squares"])?;
         let rms_norm =
@@ -54,6 +55,7 @@ impl Library {
             log_probs: cross_entropy[1],
             embedding_forward: embedding[0],
             embedding_backward: embedding[1],
+            embedding_backward_frequent: embedding[2],
             grad_norm: grad_norm[0],
             sum_of_squares: grad_norm[1],
             loss_totals: one(&sources::LOSS, "loss_totals")?,

@@ -21,7 +21,7 @@ const ALIGNMENT: u64 = 1024;
 /// Logits of one chunk of tokens, about, in bytes.
 const LOGITS_BYTES: usize = 512 << 20;
 /// Blocks that each leave a share of a norm's gradient.
-pub(crate) const NORM_BLOCKS: usize = 264;
+pub(crate) const NORM_BLOCKS: usize = 528;
 /// Blocks that each leave a share of the gradient's square.
 pub(crate) const SQUARE_BLOCKS: usize = 1024;
 /// Numbers that the update reads: see `kernels/adamw.cu`.
@@ -197,7 +197,11 @@ pub(crate) struct Inputs {
 
 impl Buffers {
     /// Places every buffer from `base` on.
-    pub(crate) fn place(settings: &Settings, has_hopper: bool, base: Address) -> (Self, MemoryPlan) {
+    pub(crate) fn place(
+        settings: &Settings,
+        has_hopper: bool,
+        base: Address,
+    ) -> (Self, MemoryPlan) {
         let mut places = Places { next: base.0, plan: MemoryPlan::default() };
         let table = ParameterTable::new(&settings.decoder);
         let Settings { decoder, element, moments, .. } = *settings;
@@ -286,9 +290,8 @@ fn place_blocks(places: &mut Places, settings: &Settings) -> Vec<BlockBuffers> {
         middle_rstd: places.floats(part, tokens),
         gate_up: Address::NULL,
     };
-    let gate_up = |places: &mut Places, part| {
-        places.elements(part, 2 * tokens * decoder.d_ff, element)
-    };
+    let gate_up =
+        |places: &mut Places, part| places.elements(part, 2 * tokens * decoder.d_ff, element);
     let shared_attention =
         (keep == Keep::Input).then(|| attention(places, Part::Work, Address::NULL));
     let shared_gate_up = (keep != Keep::All).then(|| gate_up(places, Part::Work));

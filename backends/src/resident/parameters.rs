@@ -55,12 +55,8 @@ impl ParameterTable {
         let embedding = group(&[decoder.vocab * d]);
         let matrices: Vec<[Vec<Range<usize>>; 4]> = (0..decoder.n_layers)
             .map(|_| {
-                let groups: [&[usize]; 4] = [
-                    &[query, key, key],
-                    &[query],
-                    &[feed_forward, feed_forward],
-                    &[feed_forward],
-                ];
+                let groups: [&[usize]; 4] =
+                    [&[query, key, key], &[query], &[feed_forward, feed_forward], &[feed_forward]];
                 groups.map(&mut group)
             })
             .collect();

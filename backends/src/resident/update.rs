@@ -8,8 +8,10 @@ use super::{
     step::ROW_THREADS,
 };
 
-/// Numbers that a thread of the update takes, at most.
-const NUMBERS_PER_THREAD: u64 = 4;
+/// Blocks of the update for each multiprocessor, which go through the array together.
+const UPDATE_BLOCKS: usize = 12;
+/// Blocks of a change of format for each multiprocessor.
+const CAST_BLOCKS: usize = 8;
 
 /// AdamW with decoupled weight decay on matrices, after clipping by the global norm.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +69,7 @@ impl Step {
             at.update_settings.into(),
             at.norm_and_scale.into(),
         ];
-        let per_block = u64::from(ROW_THREADS) * NUMBERS_PER_THREAD;
-        let geometry = Geometry::line(n.div_ceil(per_block) as usize, ROW_THREADS);
+        let geometry = Geometry::line(self.card.n_processors() * UPDATE_BLOCKS, ROW_THREADS);
         self.run("adamw", self.library.adamw, geometry, &args)?;
         let norm = self.read_words(at.norm_and_scale, 1, f32::from_le_bytes)?[0];
         Ok(f64::from(norm))
@@ -87,7 +88,7 @@ impl Step {
             (clip_norm as f32).into(),
             at.norm_and_scale.into(),
         ];
-        self.run("grad_norm", self.library.grad_norm, Geometry::line(1, ROW_THREADS), &args)
+        self.run("grad_norm", self.library.grad_norm, Geometry::line(1, 1024), &args)
     }
 
     /// Writes one parameter of an array, and the copy that is multiplied with it.
@@ -147,8 +148,7 @@ impl Step {
             self.weight(range.start).into(),
             (range.len() as u64).into(),
         ];
-        let per_block = ROW_THREADS as usize * NUMBERS_PER_THREAD as usize;
-        let geometry = Geometry::line(range.len().div_ceil(per_block), ROW_THREADS);
+        let geometry = Geometry::line(self.card.n_processors() * CAST_BLOCKS, ROW_THREADS);
         self.run("cast", self.library.cast, geometry, &args)
     }
 }

@@ -6,10 +6,12 @@
 use super::{
     super::{
         Card, Error, Settings, Step,
-        card::{Address, Element, Geometry, Kernel, Matrix, Product, bytes_of},
+        card::{
+            Address, Arg, Element, Geometry, Kernel, Matrix, Product, bytes_of, numbers_at_once,
+            threads_for,
+        },
         library::element_macro,
         sources,
-        step::ROW_THREADS,
     },
     Heads, takes_flash,
 };
@@ -247,7 +249,7 @@ impl Step {
         self.run("attention", kernels.softmax_backward, self.by_query(chunk), &args)
     }
 
-    fn chunk_args(&self, chunk: Chunk) -> [super::super::card::Arg; 7] {
+    fn chunk_args(&self, chunk: Chunk) -> [Arg; 7] {
         let scale = (self.head_dim() as f64).sqrt().recip() as f32;
         [
             chunk.first.into(),
@@ -262,7 +264,9 @@ impl Step {
 
     fn by_query(&self, chunk: Chunk) -> Geometry {
         let heads = self.settings.rows * self.settings.decoder.n_heads;
-        Geometry { grid: [chunk.len as u32, heads as u32, 1], threads: ROW_THREADS, shared_bytes: 0 }
+        let at_once = numbers_at_once(self.composed().score_row, self.settings.element);
+        let threads = threads_for(chunk.keys.div_ceil(at_once), 256);
+        Geometry { grid: [chunk.len as u32, heads as u32, 1], threads, shared_bytes: 0 }
     }
 
     /// Row sums of attended values times their gradient.
@@ -281,7 +285,9 @@ impl Step {
             decoder.n_heads.into(),
             decoder.head_dim.into(),
         ];
-        self.run("attention", kernel, self.by_row(), &args)
+        let threads = threads_for(32 * decoder.n_heads, 256);
+        let geometry = Geometry::line(self.settings.tokens(), threads);
+        self.run("attention", kernel, geometry, &args)
     }
 
     fn attention_chunks(&self) -> impl Iterator<Item = Chunk> + use<> {

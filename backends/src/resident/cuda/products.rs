@@ -145,15 +145,8 @@ fn choose(
     let preference = preference(alignment)?;
     // SAFETY: all of them were just made; the library calls its left factor `a`, ours is its `b`.
     let found = unsafe {
-        let found = result::get_matmul_algo_heuristic(
-            handle,
-            description,
-            b,
-            a,
-            out,
-            out,
-            preference,
-        );
+        let found =
+            result::get_matmul_algo_heuristic(handle, description, b, a, out, out, preference);
         let _ = result::destroy_matmul_pref(preference);
         found
     };
