@@ -16,6 +16,8 @@
 #define EMULATE_LATE_PRODUCTS
 #endif
 
+#define LAUNCH_TABLE
+
 namespace emulator {
 
 [[noreturn]] inline void misuse(const char *what) {

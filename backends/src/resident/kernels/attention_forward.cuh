@@ -26,6 +26,8 @@ struct ForwardShared {
     }
 };
 
+static_assert(sizeof(ForwardShared) <= SHARED_LIMIT, "forward tiles are too large");
+
 typedef Ring<FORWARD.stages> ForwardRing;
 
 // One thread issues all copies; the keys of a tile come before the values of the tile before it.
@@ -188,7 +190,10 @@ KERNEL void __launch_bounds__(FORWARD.threads(), 1)
     Work work = order_work(seq, heads, batch, FORWARD_QUERIES, CACHED_ROWS / seq * group, true);
     const int *row_starts = of_batch(starts, work.at.batch, seq);
     Span<FORWARD.rows> span = key_span<FORWARD_QUERIES, FORWARD.rows>(row_starts, work.row, seq);
-    if (threadIdx.x == 0) shared.init();
+    if (threadIdx.x == 0) {
+        prefetch_maps(q, k, v);
+        shared.init();
+    }
     __syncthreads();
     if (warpgroup == 0) {
         shrink_registers<FORWARD.producer_registers>();

@@ -14,6 +14,8 @@
 #include "attention_key_value_single.cuh"
 #endif
 
+static_assert(sizeof(KeyValueShared) <= SHARED_LIMIT, "tiles of the keys' and values' gradients are too large");
+
 KERNEL void __launch_bounds__(KEY_VALUE.threads(), 1)
     attention_backward_key_value(const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,
                                  const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap d_out,
@@ -25,7 +27,10 @@ KERNEL void __launch_bounds__(KEY_VALUE.threads(), 1)
     const int *row_ends = of_batch(ends, work.at.batch, seq);
     Span<KEY_VALUE.rows> span = query_span<KEY_VALUE_KEYS, KEY_VALUE.rows>(row_ends, work.row, seq);
     GroupSpan all = {span, {work.at.head * group, work.at.batch}, group};
-    if (threadIdx.x == 0) shared.init();
+    if (threadIdx.x == 0) {
+        prefetch_maps(q, k, v, d_out);
+        shared.init();
+    }
     __syncthreads();
     if (warpgroup == 0) {
         shrink_registers<KEY_VALUE.producer_registers>();

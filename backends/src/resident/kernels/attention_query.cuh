@@ -7,7 +7,7 @@
 
 #include "attention_rows.cuh"
 
-constexpr int QUERY_QUERIES = 64 * QUERY.consumers, QUERY_KEY_STAGES = QUERY.stages + 1;
+constexpr int QUERY_QUERIES = 64 * QUERY.consumers, QUERY_KEY_STAGES = QUERY.stages > 1 ? QUERY.stages : 2;
 
 struct QueryShared {
     u8 q[tile_bytes(QUERY_QUERIES)], d_out[tile_bytes(QUERY_QUERIES)];
@@ -23,6 +23,8 @@ struct QueryShared {
         barrier_init_fence();
     }
 };
+
+static_assert(sizeof(QueryShared) <= SHARED_LIMIT, "tiles of the queries' gradients are too large");
 
 struct QueryMaps {
     const TensorMap &q, &k, &v, &d_out;
@@ -137,7 +139,10 @@ KERNEL void __launch_bounds__(QUERY.threads(), 1)
     Work work = order_work(seq, heads, batch, QUERY_QUERIES, CACHED_ROWS / seq * group, true);
     const int *row_starts = of_batch(starts, work.at.batch, seq);
     Span<QUERY.rows> span = key_span<QUERY_QUERIES, QUERY.rows>(row_starts, work.row, seq);
-    if (threadIdx.x == 0) shared.init();
+    if (threadIdx.x == 0) {
+        prefetch_maps(q, k, v, d_out);
+        shared.init();
+    }
     __syncthreads();
     if (warpgroup == 0) {
         shrink_registers<QUERY.producer_registers>();

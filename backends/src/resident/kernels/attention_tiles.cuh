@@ -27,11 +27,14 @@ INLINE constexpr Tiles by_width(Tiles d64, Tiles d128, Tiles d192, Tiles d256) {
 // 64 queries a consumer; streams keys and values.
 constexpr Tiles FORWARD = by_width({3, 128, 4, 160, 32}, {2, 128, 2, 240, 24}, {2, 112, 2, 240, 24}, {2, 80, 2, 240, 24});
 // Streams queries and gradients of outputs. Up to D = 128, 64 keys a consumer; above, two consumers share 64.
-constexpr Tiles KEY_VALUE = by_width({2, 64, 4, 240, 24}, {2, 64, 3, 240, 24}, {2, 96, 2, 240, 24}, {2, 64, 2, 240, 24});
-// 64 queries a consumer; streams keys and values. Keys, which are needed longer, have a stage more.
-constexpr Tiles QUERY = by_width({2, 128, 4, 240, 24}, {2, 96, 2, 240, 24}, {2, 64, 2, 240, 24}, {2, 64, 1, 240, 24});
+constexpr Tiles KEY_VALUE = by_width({2, 96, 4, 240, 24}, {2, 64, 3, 240, 24}, {2, 96, 2, 240, 24}, {2, 64, 2, 240, 24});
+// 64 queries a consumer; streams keys and values. Keys, which are needed longer, have two stages at least.
+constexpr Tiles QUERY = by_width({2, 128, 4, 240, 24}, {2, 96, 3, 240, 24}, {2, 80, 2, 240, 24}, {2, 64, 1, 240, 24});
 
 INLINE constexpr int tile_bytes(int rows) { return rows * D * 2; }
+
+// Dynamic shared memory that a block can have.
+constexpr int SHARED_LIMIT = 227 * 1024;
 
 // Where a stream stands in its ring of stages.
 template <int STAGES> struct Ring {

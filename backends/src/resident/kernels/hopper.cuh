@@ -23,6 +23,9 @@ struct alignas(8) Barrier {
 
 #ifdef __CUDACC_RTC__
 
+// What the host reads from the module before it launches the module's kernels.
+#define LAUNCH_TABLE extern "C" __constant__
+
 // Dynamic shared memory, from a multiple of 1024.
 INLINE u8 *dynamic_shared() {
     extern __shared__ __align__(1024) u8 memory[];
@@ -101,6 +104,8 @@ template <int REGISTERS> INLINE void shrink_registers() { asm volatile("setmaxnr
 #else
 #include "hopper.h"
 #endif
+
+template <class... MAPS> INLINE void prefetch_maps(const MAPS &...maps) { (prefetch_map(maps), ...); }
 
 // Warp index, known to the compiler to be one for the whole warp.
 INLINE int warp_index() { return __shfl_sync(0xffffffffu, int(threadIdx.x) / 32, 0); }
