@@ -31,7 +31,7 @@ mod library;
 mod memory;
 mod parameters;
 mod shape;
-mod sources;
+pub mod sources;
 mod step;
 mod update;
 

@@ -238,6 +238,16 @@ pub trait Card {
         names: &[&str],
     ) -> Result<Vec<Kernel>, Error>;
 
+    /// Reads a table of `n` numbers that a source defines beside its kernels.
+    #[expect(clippy::missing_errors_doc, reason = "as told at `free_bytes`")]
+    fn table(
+        &self,
+        source: &Source,
+        macros: &[(&str, String)],
+        name: &str,
+        n: usize,
+    ) -> Result<Vec<i32>, Error>;
+
     /// Queues a kernel.
     #[expect(clippy::missing_errors_doc, reason = "as told at `free_bytes`")]
     fn launch(&self, kernel: Kernel, geometry: Geometry, args: &[Arg]) -> Result<(), Error>;

@@ -11,7 +11,7 @@ mod staging;
 
 pub use compile::{cache_kernels_in, compile};
 
-use std::{cell::RefCell, ffi::CString, ffi::c_void, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, ffi::CString, ffi::c_void, sync::Arc};
 
 use cudarc::driver::{CudaContext, result, sys};
 
@@ -34,6 +34,7 @@ pub struct Cuda {
     n_processors: usize,
     products: RefCell<Products>,
     staging: RefCell<Staging>,
+    modules: RefCell<HashMap<String, sys::CUmodule>>,
     kernels: RefCell<Vec<Function>>,
     recordings: RefCell<Vec<sys::CUgraphExec>>,
 }
@@ -67,11 +68,27 @@ impl Cuda {
             n_processors: processors as usize,
             products: RefCell::new(Products::open()?),
             staging: RefCell::new(Staging::allocate()?),
+            modules: RefCell::default(),
             kernels: RefCell::default(),
             recordings: RefCell::default(),
             stream,
             context,
         })
+    }
+
+    /// Compiles and loads a source, once.
+    fn load(&self, source: &Source, macros: &[(&str, String)]) -> Result<sys::CUmodule, Error> {
+        self.bind()?;
+        let key = format!("{} {macros:?}", source.name);
+        if let Some(&module) = self.modules.borrow().get(&key) {
+            return Ok(module);
+        }
+        let image = compile::cached(source, macros, self.capability)?;
+        // SAFETY: a complete image that NVRTC made for this card; modules stay loaded for good.
+        let module = unsafe { result::module::load_data(image.as_ptr().cast()) }
+            .map_err(|problem| Error::call(format!("loading `{}`", source.name), problem))?;
+        self.modules.borrow_mut().insert(key, module);
+        Ok(module)
     }
 
     /// Makes the card's context this thread's.
@@ -162,11 +179,7 @@ impl Card for Cuda {
         macros: &[(&str, String)],
         names: &[&str],
     ) -> Result<Vec<Kernel>, Error> {
-        self.bind()?;
-        let image = compile::cached(source, macros, self.capability)?;
-        // SAFETY: a complete image that NVRTC made for this card; modules stay loaded for good.
-        let module = unsafe { result::module::load_data(image.as_ptr().cast()) }
-            .map_err(|problem| Error::call(format!("loading `{}`", source.name), problem))?;
+        let module = self.load(source, macros)?;
         let mut kernels = self.kernels.borrow_mut();
         let find = |name: &&str| {
             let symbol = CString::new(*name).map_err(|problem| Error::call(*name, problem))?;
@@ -178,6 +191,24 @@ impl Card for Cuda {
             Ok(Kernel(kernels.len() - 1))
         };
         names.iter().map(find).collect()
+    }
+
+    fn table(
+        &self,
+        source: &Source,
+        macros: &[(&str, String)],
+        name: &str,
+        n: usize,
+    ) -> Result<Vec<i32>, Error> {
+        let module = self.load(source, macros)?;
+        let symbol = CString::new(name).map_err(|problem| Error::call(name, problem))?;
+        // SAFETY: the module is loaded.
+        let (at, size) = unsafe { result::module::get_global(module, symbol) }
+            .map_err(|problem| Error::call(format!("finding `{name}`"), problem))?;
+        assert!(size >= 4 * n, "`{name}` has {size} bytes");
+        let mut bytes = vec![0; 4 * n];
+        self.read(Address(at), &mut bytes)?;
+        Ok(bytes.as_chunks::<4>().0.iter().map(|&word| i32::from_le_bytes(word)).collect())
     }
 
     fn launch(&self, kernel: Kernel, geometry: Geometry, args: &[Arg]) -> Result<(), Error> {

@@ -11,8 +11,9 @@ mod product;
 use std::{
     alloc::Layout,
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     ffi::c_void,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
@@ -50,7 +51,7 @@ impl Behaviour {
 pub struct Emulated {
     behaviour: Behaviour,
     memory: RefCell<HashMap<u64, Layout>>,
-    libraries: RefCell<HashMap<String, Library>>,
+    libraries: RefCell<HashMap<PathBuf, Library>>,
     kernels: RefCell<Vec<Launch>>,
 }
 
@@ -136,15 +137,9 @@ impl Card for Emulated {
         macros: &[(&str, String)],
         names: &[&str],
     ) -> Result<Vec<Kernel>, Error> {
-        let path = compile::library(source, macros, self.behaviour)?;
-        let mut libraries = self.libraries.borrow_mut();
-        let library = match libraries.entry(path.display().to_string()) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            // SAFETY: a library that was compiled from our sources; loading runs no code of its own.
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(unsafe { Library::new(&path) }.map_err(|e| Error::call("loading", e))?)
-            }
-        };
+        let path = self.load(source, macros)?;
+        let libraries = self.libraries.borrow();
+        let library = &libraries[&path];
         let mut kernels = self.kernels.borrow_mut();
         let find = |name: &&str| {
             let symbol = format!("launch_{name}");
@@ -155,6 +150,24 @@ impl Card for Emulated {
             Ok(Kernel(kernels.len() - 1))
         };
         names.iter().map(find).collect()
+    }
+
+    fn table(
+        &self,
+        source: &Source,
+        macros: &[(&str, String)],
+        name: &str,
+        n: usize,
+    ) -> Result<Vec<i32>, Error> {
+        let path = self.load(source, macros)?;
+        let libraries = self.libraries.borrow();
+        // SAFETY: `LAUNCH_TABLE` defines an array of at least `n` numbers under this name.
+        unsafe {
+            let table = libraries[&path].get::<*const i32>(name.as_bytes());
+            let table =
+                table.map_err(|problem| Error::call(format!("finding `{name}`"), problem))?;
+            Ok(std::slice::from_raw_parts(*table, n).to_vec())
+        }
     }
 
     fn launch(&self, kernel: Kernel, geometry: Geometry, args: &[Arg]) -> Result<(), Error> {
@@ -205,6 +218,17 @@ impl Card for Emulated {
 }
 
 impl Emulated {
+    /// Compiles and loads a source; returns the library's name.
+    fn load(&self, source: &Source, macros: &[(&str, String)]) -> Result<PathBuf, Error> {
+        let path = compile::library(source, macros, self.behaviour)?;
+        if let Entry::Vacant(entry) = self.libraries.borrow_mut().entry(path.clone()) {
+            // SAFETY: a library that was compiled from our sources; loading runs no code of its own.
+            let library = unsafe { Library::new(&path) };
+            entry.insert(library.map_err(|problem| Error::call("loading a source", problem))?);
+        }
+        Ok(path)
+    }
+
     /// Bytes of the card, as the host sees them.
     #[expect(clippy::mut_from_ref, reason = "the memory of a card is behind addresses")]
     fn slice(&self, at: Address, len: usize) -> &mut [u8] {

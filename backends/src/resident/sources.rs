@@ -17,30 +17,30 @@ macro_rules! source {
 }
 
 /// The update.
-pub(crate) const ADAMW: Source = source!("adamw.cu");
+pub const ADAMW: Source = source!("adamw.cu");
 /// Attention by chunks of queries through products.
-pub(crate) const ATTENTION_COMPOSED: Source = source!("attention_composed.cu");
+pub const ATTENTION_COMPOSED: Source = source!("attention_composed.cu");
 /// Flash attention on Hopper's matrix units.
-pub(crate) const ATTENTION_SM90: Source = source!("attention_sm90.cu");
+pub const ATTENTION_SM90: Source = source!("attention_sm90.cu");
 /// From one number format to the other.
-pub(crate) const CAST: Source = source!("cast.cu");
+pub const CAST: Source = source!("cast.cu");
 /// Softmax over the vocabulary, with its gradient.
-pub(crate) const CROSS_ENTROPY: Source = source!("cross_entropy.cu");
+pub const CROSS_ENTROPY: Source = source!("cross_entropy.cu");
 /// Rows of the embedding, and sums into them.
-pub(crate) const EMBEDDING: Source = source!("embedding.cu");
+pub const EMBEDDING: Source = source!("embedding.cu");
 /// The global norm.
-pub(crate) const GRAD_NORM: Source = source!("grad_norm.cu");
+pub const GRAD_NORM: Source = source!("grad_norm.cu");
 /// Sums of the loss.
-pub(crate) const LOSS: Source = source!("loss.cu");
+pub const LOSS: Source = source!("loss.cu");
 /// RMSNorm.
-pub(crate) const RMS_NORM: Source = source!("rms_norm.cu");
+pub const RMS_NORM: Source = source!("rms_norm.cu");
 /// Rotary position embedding.
-pub(crate) const ROPE: Source = source!("rope.cu");
+pub const ROPE: Source = source!("rope.cu");
 /// SwiGLU.
-pub(crate) const SWIGLU: Source = source!("swiglu.cu");
+pub const SWIGLU: Source = source!("swiglu.cu");
 
 /// What sources include.
-pub(crate) const HEADERS: &[Source] = &[
+pub const HEADERS: &[Source] = &[
     source!("attention_delta.cuh"),
     source!("attention_forward.cuh"),
     source!("attention_key_value.cuh"),
@@ -60,8 +60,8 @@ pub(crate) const HEADERS: &[Source] = &[
 ];
 
 /// Every source, for the checks that compile them all.
-#[cfg(test)]
-pub(crate) const ALL: &[Source] = &[
+
+pub const ALL: &[Source] = &[
     ADAMW,
     ATTENTION_COMPOSED,
     ATTENTION_SM90,

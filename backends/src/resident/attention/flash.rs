@@ -1,13 +1,13 @@
-//! The flash kernels for Hopper: how the host describes arrays to them and how they are launched.
+//! The flash kernels for Hopper: how the host describes arrays to them and launches them.
 //!
-//! `Tiles` mirrors `kernels/attention_tiles.cuh`, where the sizes are explained and tuned; a test
-//! reads that file and holds the two together.
+//! How work is cut is decided in `kernels/attention_tiles.cuh` alone; the host reads the numbers
+//! that it needs from the table beside the compiled kernels.
 
 use super::{
     super::{
         Card, Error, Settings, Step,
         card::{Address, Arg, Geometry, Kernel, TensorMap, TiledArray},
-        memory::Buffers,
+        memory::{BlockBuffers, Buffers},
         sources,
     },
     Heads,
@@ -15,37 +15,33 @@ use super::{
 
 /// Columns of a box: 128 bytes, the width of the swizzle.
 const BOX_COLUMNS: u32 = 64;
-/// Rows of a consumer's own tile.
-const CONSUMER_ROWS: u32 = 64;
-/// Bytes behind the tiles for barriers.
-const BARRIER_BYTES: u32 = 1024;
 
-/// How a kernel cuts its work, for one width of heads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tiles {
-    /// Warpgroups that multiply.
-    consumers: u32,
-    /// Rows of a streamed tile.
+/// The kernels, in the order of their table.
+const NAMES: [&str; 4] = [
+    "attention_forward",
+    "attention_delta",
+    "attention_backward_key_value",
+    "attention_backward_query",
+];
+
+/// A kernel and how it is launched: `AttentionLaunch` in `kernels/attention_sm90.cu`.
+#[derive(Clone, Copy, Debug)]
+struct Launch {
+    kernel: Kernel,
+    /// Rows of a block's own tiles and of their boxes.
     rows: u32,
-    /// Tiles of each stream in flight.
-    stages: u32,
-}
-
-/// By width: 64, 128, 192, 256.
-const FORWARD: [Tiles; 4] = [tiles(3, 128, 4), tiles(2, 128, 2), tiles(2, 112, 2), tiles(2, 80, 2)];
-const KEY_VALUE: [Tiles; 4] = [tiles(2, 64, 4), tiles(2, 64, 3), tiles(2, 96, 2), tiles(2, 64, 2)];
-const QUERY: [Tiles; 4] = [tiles(2, 128, 4), tiles(2, 96, 3), tiles(2, 64, 2), tiles(2, 64, 1)];
-
-const fn tiles(consumers: u32, rows: u32, stages: u32) -> Tiles {
-    Tiles { consumers, rows, stages }
+    /// Rows of the boxes of streamed tiles.
+    streamed: u32,
+    threads: u32,
+    shared_bytes: u32,
 }
 
 /// The compiled kernels, and the arrays of every block described to them.
 pub(crate) struct Flash {
-    forward: Kernel,
-    delta: Kernel,
-    key_value: Kernel,
-    query: Kernel,
+    forward: Launch,
+    delta: Launch,
+    key_value: Launch,
+    query: Launch,
     maps: Vec<BlockMaps>,
 }
 
@@ -63,35 +59,31 @@ impl Flash {
         buffers: &Buffers,
     ) -> Result<Self, Error> {
         let macros = [("HEAD_DIM", settings.decoder.head_dim.to_string())];
-        let names = [
-            "attention_forward",
-            "attention_delta",
-            "attention_backward_key_value",
-            "attention_backward_query",
-        ];
-        let kernels = card.kernels(&sources::ATTENTION_SM90, &macros, &names)?;
-        let map = |block: &super::super::memory::BlockBuffers| {
-            BlockMaps::new(card, settings, block.qkv, buffers.wide)
+        let source = &sources::ATTENTION_SM90;
+        let kernels = card.kernels(source, &macros, &NAMES)?;
+        let table = card.table(source, &macros, "attention_launches", 4 * NAMES.len())?;
+        let launch = |index: usize| {
+            let [rows, streamed, threads, shared_bytes] =
+                [0, 1, 2, 3].map(|column| table[4 * index + column].cast_unsigned());
+            Launch { kernel: kernels[index], rows, streamed, threads, shared_bytes }
         };
-        Ok(Self {
-            forward: kernels[0],
-            delta: kernels[1],
-            key_value: kernels[2],
-            query: kernels[3],
-            maps: buffers.blocks.iter().map(map).collect::<Result<_, _>>()?,
-        })
+        let [forward, delta, key_value, query] = [0, 1, 2, 3].map(launch);
+        let mut flash = Self { forward, delta, key_value, query, maps: Vec::new() };
+        for block in &buffers.blocks {
+            flash.maps.push(flash.maps_of(card, settings, block, buffers.wide)?);
+        }
+        Ok(flash)
     }
-}
 
-impl BlockMaps {
-    fn new(
+    fn maps_of(
+        &self,
         card: &dyn Card,
         settings: &Settings,
-        qkv: Address,
+        block: &BlockBuffers,
         d_attended: Address,
-    ) -> Result<Self, Error> {
+    ) -> Result<BlockMaps, Error> {
         let decoder = &settings.decoder;
-        let heads = Heads::of(settings, qkv);
+        let heads = Heads::of(settings, block.qkv);
         let (row, n_heads, n_kv) = (decoder.qkv_width(), decoder.n_heads, decoder.n_kv_heads);
         let map = |at, n_heads, row, rows| {
             card.tensor_map(&heads_array(settings, at, n_heads, row, rows))
@@ -100,45 +92,23 @@ impl BlockMaps {
         let key = |rows| map(heads.key, n_kv, row, rows);
         let value = |rows| map(heads.value, n_kv, row, rows);
         let d_out = |rows| map(d_attended, n_heads, decoder.query_width(), rows);
-        let width = width_index(settings);
-        let (streamed, own) = (FORWARD[width].rows, FORWARD[width].own_queries());
+        let Launch { rows: own, streamed, .. } = self.forward;
         let forward = [query(own)?, key(streamed)?, value(streamed)?];
-        let (streamed, own) = (KEY_VALUE[width].rows, own_keys(width));
+        let Launch { rows: own, streamed, .. } = self.key_value;
         let key_value = [query(streamed)?, key(own)?, value(own)?, d_out(streamed)?];
-        let (streamed, own) = (QUERY[width].rows, QUERY[width].own_queries());
+        let Launch { rows: own, streamed, .. } = self.query;
         let query = [query(own)?, key(streamed)?, value(streamed)?, d_out(own)?];
-        Ok(Self { forward, key_value, query })
+        Ok(BlockMaps { forward, key_value, query })
     }
 }
 
-impl Tiles {
-    fn threads(self) -> u32 {
-        128 * (self.consumers + 1)
+impl Launch {
+    /// A block for every piece of its rows of every head.
+    fn geometry(&self, settings: &Settings, heads: usize) -> Geometry {
+        let blocks = settings.seq.div_ceil(self.rows as usize) * heads * settings.rows;
+        let Self { threads, shared_bytes, .. } = *self;
+        Geometry { grid: [blocks as u32, 1, 1], threads, shared_bytes }
     }
-
-    fn own_queries(self) -> u32 {
-        CONSUMER_ROWS * self.consumers
-    }
-
-    /// Blocks, threads and memory where a block keeps `own_rows` rows of `n_own` arrays.
-    fn geometry(self, settings: &Settings, heads: usize, own_rows: u32, n_own: u32) -> Geometry {
-        let width = 64 * (width_index(settings) as u32 + 1);
-        let blocks = settings.seq.div_ceil(own_rows as usize) * heads * settings.rows;
-        let tile_rows = n_own * own_rows + 2 * self.stages * self.rows;
-        let shared_bytes = tile_rows * width * 2 + BARRIER_BYTES;
-        Geometry { grid: [blocks as u32, 1, 1], threads: self.threads(), shared_bytes }
-    }
-}
-
-/// Keys of a block of the key and value kernel: above 128 columns two consumers share theirs.
-fn own_keys(width: usize) -> u32 {
-    let consumers = KEY_VALUE[width].consumers;
-    CONSUMER_ROWS * if width < 2 { consumers } else { consumers / 2 }
-}
-
-/// The place of a head's width, rounded up to 64 columns, in the tables.
-fn width_index(settings: &Settings) -> usize {
-    settings.decoder.head_dim.div_ceil(64) - 1
 }
 
 /// `[batch, seq, heads, head_dim]` within rows of `row` numbers, copied by boxes of `rows` positions.
@@ -162,7 +132,6 @@ fn heads_array(
 impl Step {
     pub(super) fn flash_forward(&self, flash: &Flash, layer: usize) -> Result<(), Error> {
         let (block, settings) = (&self.buffers.blocks[layer], &self.settings);
-        let tiles = FORWARD[width_index(settings)];
         let mut args: Vec<Arg> = flash.maps[layer].forward.map(Into::into).into();
         args.extend::<[Arg; 8]>([
             block.attended.into(),
@@ -174,16 +143,14 @@ impl Step {
             settings.decoder.n_kv_heads.into(),
             self.score_scale().into(),
         ]);
-        let heads = settings.decoder.n_heads;
-        let geometry = tiles.geometry(settings, heads, tiles.own_queries(), 1);
-        self.run("attention", flash.forward, geometry, &args)
+        let geometry = flash.forward.geometry(settings, settings.decoder.n_heads);
+        self.run("attention", flash.forward.kernel, geometry, &args)
     }
 
     pub(super) fn flash_backward(&self, flash: &Flash, layer: usize) -> Result<(), Error> {
         let (block, settings) = (&self.buffers.blocks[layer], &self.settings);
         let gradients = Heads::of(settings, self.buffers.d_qkv);
         let d = &settings.decoder;
-        let width = width_index(settings);
         let delta = [
             block.attended.into(),
             self.buffers.wide.into(),
@@ -191,7 +158,10 @@ impl Step {
             settings.seq.into(),
             d.n_heads.into(),
         ];
-        self.run("attention", flash.delta, self.by_row(), &delta)?;
+        let Launch { kernel, rows, threads, .. } = flash.delta;
+        let blocks = (settings.seq * d.n_heads).div_ceil(rows as usize) as u32;
+        let grid = [blocks, settings.rows as u32, 1];
+        self.run("attention", kernel, Geometry { grid, threads, shared_bytes: 0 }, &delta)?;
         let statistics: [Arg; 2] = [block.lse.into(), self.buffers.delta.into()];
         let sizes: [Arg; 6] = [
             d.qkv_width().into(),
@@ -205,19 +175,17 @@ impl Step {
 
         let mut args: Vec<Arg> = flash.maps[layer].key_value.map(Into::into).into();
         args.extend(statistics);
-        args.extend::<[Arg; 2]>([inputs.starts.into(), inputs.ends.into()]);
-        args.extend::<[Arg; 2]>([gradients.key.into(), gradients.value.into()]);
+        args.extend::<[Arg; 3]>([inputs.ends, gradients.key, gradients.value].map(Into::into));
         args.extend(sizes);
-        let geometry = KEY_VALUE[width].geometry(settings, d.n_kv_heads, own_keys(width), 2);
-        self.run("attention", flash.key_value, geometry, &args)?;
+        let geometry = flash.key_value.geometry(settings, d.n_kv_heads);
+        self.run("attention", flash.key_value.kernel, geometry, &args)?;
 
         let mut args: Vec<Arg> = flash.maps[layer].query.map(Into::into).into();
         args.extend(statistics);
-        args.extend::<[Arg; 2]>([inputs.starts.into(), gradients.query.into()]);
+        args.extend::<[Arg; 2]>([inputs.starts, gradients.query].map(Into::into));
         args.extend(sizes);
-        let tiles = QUERY[width];
-        let geometry = tiles.geometry(settings, d.n_heads, tiles.own_queries(), 2);
-        self.run("attention", flash.query, geometry, &args)
+        let geometry = flash.query.geometry(settings, d.n_heads);
+        self.run("attention", flash.query.kernel, geometry, &args)
     }
 
     fn score_scale(&self) -> f32 {
