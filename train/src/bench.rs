@@ -7,7 +7,11 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
-use neo_backends::{fallback, kernels::linear, profile, profile::OperationTime};
+use neo_backends::{
+    fallback,
+    kernels::linear,
+    profile::{self, OperationTime, Span},
+};
 use neo_data::loader::TokenBatch;
 use neo_model::Transformer;
 use serde::Serialize;
@@ -23,6 +27,8 @@ use crate::{
 const WARM_UP_STEPS: usize = 3;
 /// The part of a step in which no operation runs: the device waits for the host.
 pub const HOST_GAP: &str = "host gap";
+/// The stage that is the whole step.
+pub const STEP: &str = "step";
 /// Rows, columns and inner size of the product that the matrix rate is measured with.
 const MATRIX_SIZE: usize = 2048;
 /// How long the matrix rate is measured.
@@ -55,6 +61,9 @@ pub struct StepBenchmark {
     pub operations: Vec<OperationShare>,
     /// Time of that step.
     pub observed_step_ms: f64,
+    /// Every call of an operation and every stage of that step; `trace.rs` draws them.
+    #[serde(skip)]
+    pub spans: Vec<Span>,
     /// Operations that ran in a slower form than they should.
     pub fallbacks: usize,
 }
@@ -99,6 +108,7 @@ impl StepBenchmark {
             let rows = phase.batch_sequences;
             let batch = random_batch(&mut draws, rows, recipe.batch.seq_len, &recipe.model);
             let started = Instant::now();
+            let _stage = profile::stage(STEP, device);
             let outcome = train_step(optimizer, &batch, lr, &settings)?;
             finish(device)?;
             Ok((outcome, started.elapsed()))
@@ -114,7 +124,7 @@ impl StepBenchmark {
             }
         }
         let peak_bytes = memory::peak(device);
-        let (observed, operations) = profile::measure(|| step(&mut optimizer));
+        let (observed, spans) = profile::measure(|| step(&mut optimizer));
         let observed_ms = 1e3 * observed?.1.as_secs_f64();
         let matrix_after = matrix_tflops(recipe.precision.compute_dtype(), device)?;
 
@@ -133,8 +143,9 @@ impl StepBenchmark {
             matrix_tflops: matrix_before.max(matrix_after),
             peak_bytes,
             losses,
-            operations: shares(&operations, observed_ms),
+            operations: shares(&profile::by_operation(&spans), observed_ms),
             observed_step_ms: observed_ms,
+            spans,
             fallbacks: fallback::count(),
         })
     }

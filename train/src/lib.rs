@@ -14,6 +14,7 @@ pub mod run_folder;
 pub mod schedule;
 pub mod step;
 mod tfevents;
+pub mod trace;
 
 pub use error::Error;
 

@@ -4,7 +4,7 @@
 //! number of counted targets of all micro-batches, so a split changes nothing but rounding.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use neo_backends::{Precision, kernels::linear_cross_entropy::Targets};
+use neo_backends::{Precision, kernels::linear_cross_entropy::Targets, profile};
 use neo_data::loader::TokenBatch;
 use neo_model::{
     ModelConfig, Parameters, Recompute, Transformer,
@@ -55,6 +55,7 @@ pub fn train_step(
     settings: &StepSettings<'_>,
 ) -> Result<StepOutcome> {
     let (loss, mean_square_log_z, gradients) = gradients(optimizer, batch, settings)?;
+    let _stage = profile::stage("update", settings.device);
     let grad_norm = if loss.is_finite() { optimizer.update(gradients, lr) } else { f64::NAN };
     Ok(StepOutcome { loss, mean_square_log_z, grad_norm })
 }
@@ -99,6 +100,7 @@ fn micro_batch(
     settings: &StepSettings<'_>,
     sums: &mut Parameters,
 ) -> Tensor<1> {
+    let _stage = profile::stage("micro-batch", settings.device);
     let row = batch.seq_len + 1;
     let inputs: Vec<u32> =
         batch.ids.chunks_exact(row).flat_map(|ids| &ids[..batch.seq_len]).copied().collect();

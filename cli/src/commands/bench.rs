@@ -7,7 +7,10 @@ use neo_train::{
     bench::StepBenchmark,
     plan::{Machine, Plan},
     recipe::Recipe,
+    trace::chrome_trace,
 };
+
+use crate::whole_file;
 
 /// Options of `neo bench`.
 #[derive(Debug, clap::Args)]
@@ -38,6 +41,9 @@ struct StepArgs {
     /// Peak of the device in TFLOP/s, for the MFU; only the share of the measured rate without it
     #[arg(long)]
     peak_tflops: Option<f64>,
+    /// Write the observed step, every operation with begin and duration, for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,6 +61,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let device = neo_backends::device::open(&args.device)?;
     let recipe = Recipe::read(&args.recipe, &args.overrides)?;
     let found = StepBenchmark::run(&recipe, args.steps, &device)?;
+    if let Some(path) = &args.trace {
+        let trace = chrome_trace(&format!("{} on {}", recipe.name, args.device), &found.spans);
+        whole_file::write(path, &trace.to_string())?;
+    }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&found)?);
     } else {
