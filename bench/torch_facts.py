@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """What a CUDA card gives, measured through PyTorch: what a training step can be held against.
 
-    python3 bench/torch_facts.py [copy|launch|matrix|attention ..] [--json FILE]
+    python3 bench/torch_facts.py [copy|launch|rate|matrix|attention ..] [--beside CARD.json] [--json FILE]
 
 Copies on the device, launches, bf16 products of the shapes of MAP-Neo and Qwen2.5, causal attention by
 SDPA. Products and attention are of normal random numbers, since zeros run faster. Each figure is the
 median of several runs between CUDA events after a warm-up. FLOPs by the usual count: `2 m n k` of a
 product, `2 batch heads seq^2 head_dim` of causal attention forward, two and a half times that backward.
-`matrix.rate`, the largest of three large products, is what "of the matrix rate" means elsewhere.
+`rate`, that of the fastest of three square products, is what "of the matrix rate" means elsewhere.
+CARD.json is what `neo bench card` printed, with the same names as here (`copy_gb_per_sec`, `launch`,
+`matrix` with `tokens`, `inner`, `outer`, `attention` with `head_dim`, `seq_len`): its figures stand
+beside PyTorch's where both have one.
 """
 import argparse
 import json
@@ -93,15 +96,19 @@ def product_tflops(a, b):
     return 2 * m * n * k / seconds(lambda: torch.mm(a, b, out=out)) / 1e12
 
 
-def matrix(tokens=TOKENS, products=PRODUCTS):
-    """TFLOP/s of bf16 products: squares, and forward, input gradient, weight gradient of layers."""
-    squares = {size: product_tflops(normal(size, size), normal(size, size)) for size in SQUARES}
-    layers = []
-    for name, inner, outer in products:
+def rate():
+    """TFLOP/s of the fastest square bf16 product."""
+    return max(product_tflops(normal(size, size), normal(size, size)) for size in SQUARES)
+
+
+def matrix():
+    """TFLOP/s of the bf16 products of layers: forward, input gradient, weight gradient."""
+    layers, tokens = [], TOKENS
+    for name, inner, outer in PRODUCTS:
         x, w, dy = normal(tokens, inner), normal(outer, inner), normal(tokens, outer)
         rates = [product_tflops(x, w.t()), product_tflops(dy, w), product_tflops(dy.t(), x)]
         layers.append({"name": name, "tokens": tokens, "inner": inner, "outer": outer, "tflops": rates})
-    return {"rate": max(squares.values()), "squares": squares, "layers": layers}
+    return layers
 
 
 def attention_seconds(backend, batch, heads, kv_heads, seq, head_dim, dtype):
@@ -137,13 +144,13 @@ def fastest_attention(batch, heads, kv_heads, seq, head_dim, dtype):
     return fastest, sdpa_kernel([BACKENDS[fastest], SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
 
 
-def attention(tokens=TOKENS):
+def attention():
     """TFLOP/s of causal attention by backend, head dim and length, all heads with keys of their own."""
     rows = []
     for head_dim in HEAD_DIMS:
         heads = ATTENTION_WIDTH // head_dim
         for seq in LENGTHS:
-            batch = max(tokens // seq, 1)
+            batch = max(TOKENS // seq, 1)
             flops = 2 * batch * heads * seq**2 * head_dim
             for name, backend in BACKENDS.items():
                 found = attention_seconds(backend, batch, heads, heads, seq, head_dim, torch.bfloat16)
@@ -156,28 +163,52 @@ def attention(tokens=TOKENS):
     return rows
 
 
-def show(facts):
+def table(head, rows):
+    print("\n|", " | ".join(head), "|\n|", " | ".join("---" for _ in head), "|")
+    for row in rows:
+        print("|", " | ".join(cell if isinstance(cell, str) else f"{cell:.0f}" for cell in row), "|")
+
+
+def found(card, name, wanted):
+    """The entry of neo's list `name` that agrees with `wanted`; empty where there is none."""
+    agrees = lambda entry: all(entry.get(key) == value for key, value in wanted.items())
+    return next((entry for entry in card.get(name, []) if agrees(entry)), {})
+
+
+def show(facts, card):
     if "copy_gb_per_sec" in facts:
-        print(f"copy on the device: {facts['copy_gb_per_sec']:.0f} GB/s, read and written")
+        ours = card.get("copy_gb_per_sec", float("nan"))
+        print(f"copy on the device: {facts['copy_gb_per_sec']:.0f} GB/s read and written, neo {ours:.0f}")
     if "launch" in facts:
-        print("launch: {eager_us:.2f} us, {graph_us:.2f} us in a graph".format(**facts["launch"]))
+        print("launch: {eager_us:.2f} us, {graph_us:.2f} us in a graph; neo".format(**facts["launch"]), card.get("launch", "?"))
+    if "rate" in facts:
+        print(f"bf16 matrix rate: {facts['rate']:.0f} TFLOP/s, neo {card.get('rate', float('nan')):.0f}")
     if "matrix" in facts:
-        print("\n| bf16 product | m x k x n | TFLOP/s forward | input gradient | weight gradient |\n| --- | --- | --- | --- | --- |")
-        for size, rate in facts["matrix"]["squares"].items():
-            print(f"| square | {size} | {rate:.0f} | | |")
-        for layer in facts["matrix"]["layers"]:
-            rates = " | ".join(f"{rate:.0f}" for rate in layer["tflops"])
-            print("| {name} | {tokens} x {inner} x {outer} |".format(**layer), rates, "|")
+        rows = []
+        for layer in facts["matrix"]:
+            ours = found(card, "matrix", {key: layer[key] for key in ("tokens", "inner", "outer")})
+            rows.append([layer["name"], "{tokens} x {inner} x {outer}".format(**layer), *layer["tflops"], *ours.get("tflops", [])])
+        table(["bf16 product, TFLOP/s", "tokens x inner x outer", "forward", "input gradient", "weight gradient", "neo forward", "neo input", "neo weight"], rows)
     if "attention" in facts:
-        print("\n| SDPA, causal | head dim | length | TFLOP/s forward | backward | both |\n| --- | --- | --- | --- | --- | --- |")
+        rates = ["forward_tflops", "backward_tflops", "both_tflops"]
+        rows = []
         for row in facts["attention"]:
-            print("| {backend} | {head_dim} | {seq_len} | {forward_tflops:.0f} | {backward_tflops:.0f} | {both_tflops:.0f} |".format(**row))
+            ours = found(card, "attention", {key: row[key] for key in ("head_dim", "seq_len")})
+            rows.append([row["backend"], str(row["head_dim"]), str(row["seq_len"]), *(row[key] for key in rates), *(ours.get(key, "") for key in rates)])
+        table(["SDPA, causal, TFLOP/s", "head dim", "length", "forward", "backward", "both", "neo forward", "neo backward", "neo both"], rows)
 
 
 def main():
-    measured = {"copy": ("copy_gb_per_sec", copy), "launch": ("launch", launch), "matrix": ("matrix", matrix), "attention": ("attention", attention)}
+    measured = {
+        "copy": ("copy_gb_per_sec", copy),
+        "launch": ("launch", launch),
+        "rate": ("rate", rate),
+        "matrix": ("matrix", matrix),
+        "attention": ("attention", attention),
+    }
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", nargs="*", metavar="WHAT", help=f"any of {', '.join(measured)}; all unless given")
+    parser.add_argument("--beside", metavar="CARD.json", help="what `neo bench card` printed")
     parser.add_argument("--json", help="write the results here")
     args = parser.parse_args()
     if unknown := set(args.what) - measured.keys():
@@ -188,7 +219,11 @@ def main():
         name, measure = measured[what]
         facts[name] = measure()
         torch.cuda.empty_cache()
-    show(facts)
+    card = {}
+    if args.beside:
+        with open(args.beside) as file:
+            card = json.load(file)
+    show(facts, card)
     if args.json:
         with open(args.json, "w") as file:
             json.dump(facts, file)
