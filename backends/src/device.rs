@@ -5,7 +5,7 @@
 
 use burn::tensor::Device;
 
-use crate::Error;
+use crate::{Error, host_memory};
 
 /// Opens the device called `name`: `flex`, `wgpu[:n]`, `cuda[:n]`, `tch-cpu`, `tch-cuda[:n]`, or
 /// `auto` for the fastest one compiled in.
@@ -53,6 +53,16 @@ pub fn is_host(device: &Device) -> bool {
         DispatchDevice::LibTorch(burn::backend::libtorch::LibTorchDevice::Cpu) => true,
         _ => false,
     }
+}
+
+/// Bytes that the device can give now, where it tells: on the CPU what the system has available.
+pub fn free_memory(device: &Device) -> Option<u64> {
+    if is_host(device) { host_memory::field("/proc/meminfo", "MemAvailable") } else { None }
+}
+
+/// Bytes of the device's memory, where it tells.
+pub fn total_memory(device: &Device) -> Option<u64> {
+    if is_host(device) { host_memory::field("/proc/meminfo", "MemTotal") } else { None }
 }
 
 /// Runs `work` on one of the threads that compute for `device`, if those are this process's own.
@@ -115,7 +125,7 @@ fn probed(
 
 #[cfg(feature = "flex")]
 fn flex(_name: &str) -> Result<Device, Error> {
-    crate::host_memory::keep_freed();
+    host_memory::keep_freed();
     Ok(Device::flex())
 }
 

@@ -20,6 +20,7 @@ use crate::{
     Error, Result, memory,
     optimizer::Optimizer,
     recipe::Recipe,
+    room,
     step::{StepOutcome, StepSettings, train_step},
 };
 
@@ -41,6 +42,8 @@ pub struct StepBenchmark {
     pub recipe: String,
     /// Number of parameters.
     pub parameters: u64,
+    /// Rows of one forward and backward pass.
+    pub micro_batch_sequences: usize,
     /// Input tokens of one step.
     pub tokens_per_step: u64,
     /// By the median step.
@@ -89,7 +92,8 @@ impl StepBenchmark {
             return Err(Error::Setting("a benchmark needs at least one step".into()));
         }
         recipe.precision.check(device).map_err(neo_model::Error::from)?;
-        memory::check_room(recipe, device)?;
+        let (micro_batch_sequences, _) = room::micro_batch(recipe, device)?;
+        room::check(recipe, micro_batch_sequences, device)?;
         let phase = &recipe.phases[0];
         let settings = StepSettings {
             config: &recipe.model,
@@ -97,7 +101,7 @@ impl StepBenchmark {
             attention_span: recipe.attention_span,
             z_loss: recipe.optimizer.z_loss,
             recompute: recipe.recompute,
-            micro_batch_sequences: recipe.batch.micro_batch_sequences,
+            micro_batch_sequences,
             device,
         };
         let model = Transformer::init(&recipe.model, recipe.seed, device);
@@ -135,6 +139,7 @@ impl StepBenchmark {
         Ok(Self {
             recipe: recipe.name.clone(),
             parameters: recipe.model.num_params(),
+            micro_batch_sequences,
             tokens_per_step,
             tokens_per_sec: tokens_per_step as f64 / median,
             best_tokens_per_sec: tokens_per_step as f64 / seconds[0],

@@ -10,6 +10,7 @@ pub mod optimizer;
 pub mod plan;
 pub mod pretrain;
 pub mod recipe;
+pub mod room;
 pub mod run_folder;
 pub mod schedule;
 pub mod step;

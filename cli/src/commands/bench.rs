@@ -80,7 +80,10 @@ fn table(found: &StepBenchmark, recipe: &Recipe, peak_tflops: Option<f64>) -> St
     };
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     line("recipe", format!("{}, {} parameters", found.recipe, found.parameters));
-    line("tokens per step", found.tokens_per_step.to_string());
+    line(
+        "tokens per step",
+        format!("{}, {} rows in a micro-batch", found.tokens_per_step, found.micro_batch_sequences),
+    );
     line("tokens/s", format!("{:.0}, best {:.0}", found.tokens_per_sec, found.best_tokens_per_sec));
     line("ms per step", format!("{:.1}", found.step_ms));
     line("TFLOP/s", format!("{:.3}", found.tflops));
@@ -100,7 +103,7 @@ fn table(found: &StepBenchmark, recipe: &Recipe, peak_tflops: Option<f64>) -> St
         line("peak memory", mib(peak));
     }
     let machine = Machine { mfu: 1.0, peak_tflops: found.matrix_tflops, n_devices: 1 };
-    let memory = Plan::new(recipe, machine).memory;
+    let memory = Plan::new(recipe, found.micro_batch_sequences, machine).memory;
     for (name, bytes) in [
         ("  weights", memory.master_weights + memory.compute_weights),
         ("  gradients", memory.gradients),

@@ -1,11 +1,7 @@
 //! `neo bench step` on a tiny model: the table, and the trace of the observed step.
 
-mod program;
-#[path = "program/training.rs"]
-mod training;
-
-use program::Workplace;
-use training::TRAIN_RECIPE;
+use super::program::Workplace;
+use super::training::TRAIN_RECIPE;
 
 /// An event of the trace: name, begin and end in microseconds.
 type Event = (String, f64, f64);
