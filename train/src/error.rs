@@ -85,10 +85,10 @@ pub enum Error {
     },
     /// A step takes more than the device has.
     #[error(
-        "a step with {rows} row{} in a micro-batch needs {}, the device has {}:{}",
+        "a step with {rows} row{} in a micro-batch needs {}, the device can give {}:{}",
         if *rows == 1 { "" } else { "s" },
         gib(memory.total()),
-        gib(*present),
+        gib(*available),
         table(memory)
     )]
     TooLarge {
@@ -96,8 +96,8 @@ pub enum Error {
         rows: usize,
         /// Bytes that the step needs, by part.
         memory: Box<Memory>,
-        /// Bytes that the device has.
-        present: u64,
+        /// Bytes that the device can give.
+        available: u64,
         /// Settings with which it would fit.
         remedy: Option<String>,
     },

@@ -63,7 +63,7 @@ pub(crate) fn micro_batch(recipe: &Recipe, device: &Device) -> Result<(usize, Op
 /// # Errors
 /// Not even one row fits; the error has the plan's parts and what would fit.
 pub fn largest_micro_batch(recipe: &Recipe, free: u64) -> Result<Fit> {
-    fitting(recipe, free).ok_or_else(|| too_large(recipe, 1, free))
+    fitting(recipe, free).ok_or_else(|| too_large(recipe, 1, usable(free), free))
 }
 
 /// Refuses a recipe whose step takes more than all memory of the device.
@@ -73,14 +73,14 @@ pub fn largest_micro_batch(recipe: &Recipe, free: u64) -> Result<Fit> {
 pub(crate) fn check(recipe: &Recipe, rows: usize, device: &Device) -> Result<()> {
     match device::total_memory(device) {
         Some(total) if Memory::of(recipe, rows).total() > total => {
-            Err(too_large(recipe, rows, total))
+            Err(too_large(recipe, rows, total, total))
         }
         _ => Ok(()),
     }
 }
 
 fn fitting(recipe: &Recipe, free: u64) -> Option<Fit> {
-    let usable = (free as f64 * USABLE_SHARE) as u64;
+    let usable = usable(free);
     let fits = |&rows: &usize| {
         let planned = Memory::of(recipe, rows).total();
         (planned <= usable).then_some(Fit { rows, planned, free })
@@ -88,12 +88,16 @@ fn fitting(recipe: &Recipe, free: u64) -> Option<Fit> {
     recipe.possible_micro_batches().iter().find_map(fits)
 }
 
-fn too_large(recipe: &Recipe, rows: usize, present: u64) -> Error {
+fn usable(free: u64) -> u64 {
+    (free as f64 * USABLE_SHARE) as u64
+}
+
+fn too_large(recipe: &Recipe, rows: usize, available: u64, free: u64) -> Error {
     Error::TooLarge {
         rows,
         memory: Box::new(Memory::of(recipe, rows)),
-        present,
-        remedy: remedy(recipe, present),
+        available,
+        remedy: remedy(recipe, free),
     }
 }
 
@@ -161,7 +165,7 @@ mod tests {
     fn what_does_not_fit_is_told_by_part_with_what_would() {
         let large = recipe("neo_7b", &[]);
         let (message, hint) = refusal(&large, 139 * GIB);
-        for part in ["master weights", "29.0 GiB", "moments", "58.1 GiB", "1 row", "139.0 GiB"] {
+        for part in ["master weights", "29.0 GiB", "moments", "58.1 GiB", "1 row", "125.1 GiB"] {
             assert!(message.contains(part), "{part}: {message}");
         }
         let change = "--set recompute=block --set optimizer.moments=bf16 \

@@ -84,7 +84,7 @@ fn a_model_larger_than_the_machine_is_refused_at_once() {
     place.write("train.toml", TRAIN_RECIPE);
     let huge = "model.n_layers=1000000000";
     let problem =
-        ["in a micro-batch needs", "GiB, the device has", "master weights", "smaller model"];
+        ["in a micro-batch needs", "GiB, the device can give", "master weights", "smaller model"];
     place.neo(&[&TRAIN[..], &["--set", huge]].concat()).check(WRONG_INPUT, &problem);
     let auto = ["--set", huge, "--set", "batch.micro_batch_sequences=auto"];
     place.neo(&[&TRAIN[..], &auto].concat()).check(WRONG_INPUT, &problem);
