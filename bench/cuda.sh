@@ -168,13 +168,14 @@ memory() {
     overrides=(
         --set data.corpus="$(corpus)" "${real_text[@]}" --set batch.micro_batch_sequences=4
         --set phase.0.batch_sequences=8 --set phase.0.steps="$steps"
-        --set phase.0.schedule.total_steps="$steps" --set phase.0.schedule.warmup_steps=100
+        --set phase.0.schedule.total_steps="$steps" --set phase.0.schedule.warmup_steps=$((steps / 20))
         --set eval.interval_steps=500 --set eval.max_tokens=20000 --set checkpoint.interval_steps=1000000
     )
     "$neo" plan "$recipe" "${overrides[@]}" --json > "$out/memory.plan.json"
     "$neo" train "$recipe" "${overrides[@]}" --device "$device" --out "$out/memory"
-    tables peak "$out/memory" "$out/memory.plan.json"
-    python3 bench/memory.py flat "$out/memory" --warm-up $((steps / 10))
+    local failed=0
+    tables peak "$out/memory" "$out/memory.plan.json" || failed=1
+    python3 bench/memory.py flat "$out/memory" --warm-up $((steps / 10)) && [[ "$failed" == 0 ]]
 }
 
 case "|$stages|" in
