@@ -5,7 +5,7 @@
 
 use burn::tensor::Device;
 
-use crate::Error;
+use crate::{Error, host_memory};
 
 /// Opens the device called `name`: `flex`, `wgpu[:n]`, `cuda[:n]`, `tch-cpu`, `tch-cuda[:n]`, or
 /// `auto` for the fastest one compiled in.
@@ -63,6 +63,16 @@ pub(crate) fn cuda_index(device: &Device) -> Option<usize> {
         DispatchDevice::Cube(CubeDevice::Cuda(card)) => Some(card.index),
         _ => None,
     }
+}
+
+/// Bytes that the device can give now, where it tells: on the CPU what the system has available.
+pub fn free_memory(device: &Device) -> Option<u64> {
+    if is_host(device) { host_memory::field("/proc/meminfo", "MemAvailable") } else { None }
+}
+
+/// Bytes of the device's memory, where it tells.
+pub fn total_memory(device: &Device) -> Option<u64> {
+    if is_host(device) { host_memory::field("/proc/meminfo", "MemTotal") } else { None }
 }
 
 /// Runs `work` on one of the threads that compute for `device`, if those are this process's own.
@@ -125,7 +135,7 @@ fn probed(
 
 #[cfg(feature = "flex")]
 fn flex(_name: &str) -> Result<Device, Error> {
-    crate::host_memory::keep_freed();
+    host_memory::keep_freed();
     Ok(Device::flex())
 }
 

@@ -1,4 +1,4 @@
-//! Where host memory goes that is freed: how the C allocator is told.
+//! Host memory: how much there is, and where it goes when it is freed: how the C allocator is told.
 //!
 //! A training step allocates the same large buffers over and over. glibc gives each back to the system and
 //! gets it again page by page: measured as half of a training step's time on two cores. It also opens
@@ -33,4 +33,12 @@ pub(crate) fn keep_freed() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
+}
+
+/// A field in KiB of one of the system's tables, in bytes, where there are such tables (Linux).
+pub fn field(table: &str, name: &str) -> Option<u64> {
+    let table = std::fs::read_to_string(table).ok()?;
+    let line = table.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
 }

@@ -1,6 +1,10 @@
 //! A tiny model from raw text to a Hugging Face folder, through the real binary, with a run that
 //! is killed and one that is interrupted on the way.
 
+#[path = "end_to_end/bench.rs"]
+mod bench;
+#[path = "end_to_end/micro_batch.rs"]
+mod micro_batch;
 mod program;
 #[path = "program/training.rs"]
 mod training;

@@ -7,7 +7,11 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
-use neo_backends::{fallback, kernels::linear, profile, profile::OperationTime};
+use neo_backends::{
+    fallback,
+    kernels::linear,
+    profile::{self, OperationTime, Span},
+};
 use neo_data::loader::TokenBatch;
 use serde::Serialize;
 
@@ -16,6 +20,7 @@ use crate::{
     learner::Learner,
     memory,
     recipe::Recipe,
+    room,
     step::{StepOutcome, StepSettings},
 };
 
@@ -23,6 +28,8 @@ use crate::{
 const WARM_UP_STEPS: usize = 3;
 /// The part of a step in which no operation runs: the device waits for the host.
 pub const HOST_GAP: &str = "host gap";
+/// The stage that is the whole step.
+pub const STEP: &str = "step";
 /// Rows, columns and inner size of the product that the matrix rate is measured with.
 const MATRIX_SIZE: usize = 2048;
 /// How long the matrix rate is measured.
@@ -35,6 +42,8 @@ pub struct StepBenchmark {
     pub recipe: String,
     /// Number of parameters.
     pub parameters: u64,
+    /// Rows of one forward and backward pass.
+    pub micro_batch_sequences: usize,
     /// Input tokens of one step.
     pub tokens_per_step: u64,
     /// By the median step.
@@ -55,6 +64,9 @@ pub struct StepBenchmark {
     pub operations: Vec<OperationShare>,
     /// Time of that step.
     pub observed_step_ms: f64,
+    /// Every call of an operation and every stage of that step; `trace.rs` draws them.
+    #[serde(skip)]
+    pub spans: Vec<Span>,
     /// Operations that ran in a slower form than they should.
     pub fallbacks: usize,
 }
@@ -80,9 +92,10 @@ impl StepBenchmark {
             return Err(Error::Setting("a benchmark needs at least one step".into()));
         }
         recipe.precision.check(device).map_err(neo_model::Error::from)?;
-        memory::check_room(recipe, device)?;
+        let (micro_batch_sequences, _) = room::micro_batch(recipe, device)?;
+        room::check(recipe, micro_batch_sequences, device)?;
         let phase = &recipe.phases[0];
-        let settings = StepSettings::of(recipe, device);
+        let settings = StepSettings::of(recipe, micro_batch_sequences, device);
         let mut learner = Learner::open(recipe, &settings, None)?;
         let lr = phase.schedule.lr(phase.steps / 2, phase.steps);
         let mut draws = recipe.seed;
@@ -90,6 +103,7 @@ impl StepBenchmark {
             let rows = phase.batch_sequences;
             let batch = random_batch(&mut draws, rows, recipe.batch.seq_len, &recipe.model);
             let started = Instant::now();
+            let _stage = profile::stage(STEP, device);
             let outcome = learner.step(&batch, lr, &settings)?;
             finish(device)?;
             Ok((outcome, started.elapsed()))
@@ -105,7 +119,7 @@ impl StepBenchmark {
             }
         }
         let peak_bytes = memory::peak(device);
-        let (observed, operations) = profile::measure(|| step(&mut learner));
+        let (observed, spans) = profile::measure(|| step(&mut learner));
         let observed_ms = 1e3 * observed?.1.as_secs_f64();
         let matrix_after = matrix_tflops(recipe.precision.compute_dtype(), device)?;
 
@@ -116,6 +130,7 @@ impl StepBenchmark {
         Ok(Self {
             recipe: recipe.name.clone(),
             parameters: recipe.model.num_params(),
+            micro_batch_sequences,
             tokens_per_step,
             tokens_per_sec: tokens_per_step as f64 / median,
             best_tokens_per_sec: tokens_per_step as f64 / seconds[0],
@@ -124,8 +139,9 @@ impl StepBenchmark {
             matrix_tflops: matrix_before.max(matrix_after),
             peak_bytes,
             losses,
-            operations: shares(&operations, observed_ms),
+            operations: shares(&profile::by_operation(&spans), observed_ms),
             observed_step_ms: observed_ms,
+            spans,
             fallbacks: fallback::count(),
         })
     }

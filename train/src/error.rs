@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::plan::Memory;
+
 /// What can go wrong while a model is trained.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -81,17 +83,23 @@ pub enum Error {
         /// The folder.
         run: PathBuf,
     },
-    /// The model is larger than the machine.
+    /// A step takes more than the device has.
     #[error(
-        "weights, gradients and moments need {} GiB, this machine has {} GiB",
-        needed >> 30,
-        present >> 30
+        "a step with {rows} row{} in a micro-batch needs {}, the device can give {}:{}",
+        if *rows == 1 { "" } else { "s" },
+        gib(memory.total()),
+        gib(*available),
+        table(memory)
     )]
     TooLarge {
-        /// Bytes that the recipe needs at least.
-        needed: u64,
-        /// Bytes of memory of this machine.
-        present: u64,
+        /// Rows of the micro-batch.
+        rows: usize,
+        /// Bytes that the step needs, by part.
+        memory: Box<Memory>,
+        /// Bytes that the device can give.
+        available: u64,
+        /// Settings with which it would fit.
+        remedy: Option<String>,
     },
     /// The card that holds the step failed.
     #[error(transparent)]
@@ -150,9 +158,11 @@ impl Error {
                 "lower the learning rate or look at these rows; the last checkpoint is intact"
                     .to_owned(),
             ),
+            Self::TooLarge { remedy: Some(changes), .. } => {
+                Some(format!("this fits: `--set {}`", changes.replace(' ', " --set ")))
+            }
             Self::TooLarge { .. } => Some(
-                "`neo plan` shows memory by part; take a smaller model or another device"
-                    .to_owned(),
+                "not even one short row fits; take a smaller model or another device".to_owned(),
             ),
             Self::NoSoundCheckpoint { .. } => {
                 Some("start again in another `--out`; nothing here was changed".to_owned())
@@ -167,6 +177,17 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
+}
+
+/// A size as messages show it.
+pub(crate) fn gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
+/// A line for each part that takes memory.
+fn table(memory: &Memory) -> String {
+    let parts = memory.parts().into_iter().filter(|(_, bytes)| *bytes > 0);
+    parts.map(|(name, bytes)| format!("\n  {name:<16}{:>12}", gib(bytes))).collect()
 }
 
 fn quoted(keys: &[String]) -> String {

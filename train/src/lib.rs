@@ -12,10 +12,12 @@ pub mod plan;
 pub mod pretrain;
 pub mod recipe;
 pub mod resident;
+pub mod room;
 pub mod run_folder;
 pub mod schedule;
 pub mod step;
 mod tfevents;
+pub mod trace;
 
 pub use error::Error;
 

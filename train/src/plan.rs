@@ -32,6 +32,8 @@ pub struct Machine {
 pub struct Plan {
     /// Name of the recipe.
     pub recipe: String,
+    /// Rows of one forward and backward pass, for which the memory is.
+    pub micro_batch_sequences: usize,
     /// Parameters by part.
     pub parameters: Parameters,
     /// FLOPs of one token, forward and backward.
@@ -94,6 +96,18 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Every part with its name, as tables show them.
+    pub fn parts(&self) -> [(&'static str, u64); 6] {
+        [
+            ("master weights", self.master_weights),
+            ("compute weights", self.compute_weights),
+            ("gradients", self.gradients),
+            ("moments", self.moments),
+            ("activations", self.activations),
+            ("logits chunk", self.logits_chunk),
+        ]
+    }
+
     /// All parts.
     pub fn total(&self) -> u64 {
         (self.state() + self.logits_chunk).saturating_add(self.activations)
@@ -136,8 +150,8 @@ pub struct Time {
 }
 
 impl Plan {
-    /// Works a recipe out on a machine.
-    pub fn new(recipe: &Recipe, machine: Machine) -> Self {
+    /// Works a recipe out on a machine, with so many rows in a micro-batch.
+    pub fn new(recipe: &Recipe, micro_batch_sequences: usize, machine: Machine) -> Self {
         let model = &recipe.model;
         let flops_per_token = FlopsPerToken {
             full: model.flops_per_token(recipe.batch.seq_len),
@@ -159,9 +173,10 @@ impl Plan {
         });
         Self {
             recipe: recipe.name.clone(),
+            micro_batch_sequences,
             parameters: Parameters::of(model),
             flops_per_token,
-            memory: Memory::of(recipe),
+            memory: Memory::of(recipe, micro_batch_sequences),
             phases: phases.collect(),
             total_steps: recipe.total_steps(),
             total_tokens,
@@ -186,12 +201,12 @@ impl Parameters {
 }
 
 impl Memory {
-    /// Works the parts out.
-    pub(crate) fn of(recipe: &Recipe) -> Self {
+    /// Works the parts out for a micro-batch of so many rows.
+    pub(crate) fn of(recipe: &Recipe, micro_batch_sequences: usize) -> Self {
         let model = &recipe.model;
         let n_params = model.num_params();
         let compute_bytes = bytes_of(recipe.precision);
-        let tokens = recipe.batch.micro_batch_sequences as u64 * recipe.batch.seq_len as u64;
+        let tokens = micro_batch_sequences as u64 * recipe.batch.seq_len as u64;
         let (n_layers, d_model) = (model.n_layers as u64, model.d_model as u64);
         let block = Block::of(model, compute_bytes);
         // What each block keeps, and what one block at a time makes again.
@@ -273,13 +288,16 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::recipe::MicroBatch;
 
     const MACHINE: Machine = Machine { mfu: 0.4, peak_tflops: 989.0, n_devices: 1 };
 
     fn plan(name: &str, overrides: &[&str]) -> Plan {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("recipes/{name}.toml"));
         let overrides: Vec<String> = overrides.iter().map(|&item| item.to_owned()).collect();
-        Plan::new(&Recipe::read(&path, &overrides).unwrap(), MACHINE)
+        let recipe = Recipe::read(&path, &overrides).unwrap();
+        let MicroBatch::Rows(rows) = recipe.batch.micro_batch_sequences else { panic!("auto") };
+        Plan::new(&recipe, rows, MACHINE)
     }
 
     /// Counts of the fact sheet, section 1.3: all, and embedding with head.

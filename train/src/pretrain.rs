@@ -27,8 +27,9 @@ use crate::{
     learner::Learner,
     memory,
     metrics::{EvalMetrics, MetricsWriter, StepMetrics},
-    recipe::{OptimizerState, PhasePosition, Recipe},
-    run_folder::{Resume, RunFolder},
+    recipe::{MicroBatch, OptimizerState, PhasePosition, Recipe},
+    room,
+    run_folder::{self, Resume, RunFolder},
     step::{StepOutcome, StepSettings},
 };
 
@@ -61,6 +62,13 @@ pub enum Event<'a> {
         checkpoint: Option<&'a Checkpoint>,
         /// Checkpoints that were passed over, and why.
         warnings: &'a [String],
+    },
+    /// The rows of a micro-batch are not simply those that the recipe states.
+    MicroBatch {
+        /// Rows of one forward and backward pass.
+        rows: usize,
+        /// Where the number comes from.
+        reason: &'a str,
     },
     /// A phase begins.
     Phase(&'a PhasePosition<'a>),
@@ -101,7 +109,11 @@ pub fn pretrain(
     on_event: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Outcome> {
     let started = Instant::now();
-    let mut run = Run::open(recipe, options, on_event)?;
+    recipe.precision.check(&options.device).map_err(neo_model::Error::from)?;
+    let rows = micro_batch_sequences(recipe, options, on_event)?;
+    let recipe = &recipe.with_micro_batch(rows);
+    room::check(recipe, rows, &options.device)?;
+    let mut run = Run::open(recipe, rows, options, on_event)?;
     let mut end = Outcome::Finished;
     while let Some(position) = recipe.phase_at(run.step) {
         if let Some(outcome) = stop_reason(options, started) {
@@ -111,7 +123,7 @@ pub fn pretrain(
         run.enter(&position, on_event)?;
         let step_started = Instant::now();
         let batch = run.loader(&position)?.batch(position.step_in_phase)?;
-        let settings = StepSettings::of(recipe, run.device);
+        let settings = StepSettings::of(recipe, run.micro_batch_sequences, run.device);
         let outcome = run.learner.step(&batch, position.lr(), &settings)?;
         run.check_finite(&position, &outcome)?;
         run.step += 1;
@@ -125,6 +137,29 @@ pub fn pretrain(
     Ok(end)
 }
 
+/// Rows of a micro-batch: for `auto` those that the run folder's recipe has, so that going on is exact,
+/// or in a new one the most that fit. A stated number counts, also where the run had another.
+fn micro_batch_sequences(
+    recipe: &Recipe,
+    options: &RunOptions,
+    on_event: &mut dyn FnMut(&Event<'_>),
+) -> Result<usize> {
+    let before = run_folder::previous_recipe(&options.out)?
+        .map(|previous| previous.batch.micro_batch_sequences);
+    let (rows, reason) = match (recipe.batch.micro_batch_sequences, before) {
+        (MicroBatch::Auto, Some(MicroBatch::Rows(rows))) => (rows, "as this run had it".to_owned()),
+        (MicroBatch::Rows(rows), Some(MicroBatch::Rows(before))) if before != rows => {
+            (rows, format!("it was {before}; from here on sums are rounded differently"))
+        }
+        _ => match room::micro_batch(recipe, &options.device)? {
+            (rows, Some(fit)) => (rows, fit.to_string()),
+            (rows, None) => return Ok(rows),
+        },
+    };
+    on_event(&Event::MicroBatch { rows, reason: &reason });
+    Ok(rows)
+}
+
 fn stop_reason(options: &RunOptions, started: Instant) -> Option<Outcome> {
     if options.stop.load(Ordering::Relaxed) {
         return Some(Outcome::Interrupted);
@@ -135,6 +170,7 @@ fn stop_reason(options: &RunOptions, started: Instant) -> Option<Outcome> {
 /// Everything that lives as long as the loop.
 struct Run<'a> {
     recipe: &'a Recipe,
+    micro_batch_sequences: usize,
     device: &'a Device,
     folder: RunFolder,
     corpus: Arc<Corpus>,
@@ -154,11 +190,10 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn open(
         recipe: &'a Recipe,
+        micro_batch_sequences: usize,
         options: &'a RunOptions,
         on_event: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Self> {
-        recipe.precision.check(&options.device).map_err(neo_model::Error::from)?;
-        memory::check_room(recipe, &options.device)?;
         let corpus = Arc::new(Corpus::open(&recipe.data.corpus)?);
         check_vocabulary(recipe, &corpus)?;
         for phase in &recipe.phases {
@@ -167,7 +202,7 @@ impl<'a> Run<'a> {
         let evaluation = Evaluation::open(recipe, &corpus)?;
         let folder = RunFolder::open(&options.out, recipe)?;
         let found = folder.checkpoint(&options.resume, recipe, corpus.hash())?;
-        let settings = StepSettings::of(recipe, &options.device);
+        let settings = StepSettings::of(recipe, micro_batch_sequences, &options.device);
         let learner = Learner::open(recipe, &settings, found.checkpoint.as_ref())?;
         folder.describe(recipe, &options.environment)?;
         let step = found.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state().step);
@@ -179,6 +214,7 @@ impl<'a> Run<'a> {
         });
         Ok(Self {
             recipe,
+            micro_batch_sequences,
             device: &options.device,
             metrics: MetricsWriter::open(&options.out, step)?,
             saved_step: found.checkpoint.map(|_| step),

@@ -2,11 +2,12 @@
 //!
 //! Comes from a TOML file in which every key stands (no defaults: a recipe documents the run
 //! completely), is checked once here, and is then trusted by the loop, the plan and the checkpoint.
-//! What is checked stands in `recipe/check.rs`, what a resume may change in `recipe/changes.rs`, the
-//! shapes of the learning rate in `schedule.rs`.
+//! What is checked stands in `recipe/check.rs`, what a resume may change in `recipe/changes.rs`,
+//! rows of a micro-batch in `recipe/micro_batch.rs`, the shapes of the learning rate in `schedule.rs`.
 
 mod changes;
 mod check;
+mod micro_batch;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +19,8 @@ use neo_data::{loader, megatron::DocumentOrder, toml_file};
 use neo_model::{ModelConfig, Recompute};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+pub use micro_batch::MicroBatch;
 
 use crate::{Error, Result, schedule::Schedule};
 
@@ -92,8 +95,8 @@ pub enum DataOrder {
 pub struct BatchSettings {
     /// Input tokens of a row.
     pub seq_len: usize,
-    /// Rows of one forward and backward pass; divides the batch of every phase.
-    pub micro_batch_sequences: usize,
+    /// Rows of one forward and backward pass; divides the batch of every phase. Or `auto`.
+    pub micro_batch_sequences: MicroBatch,
 }
 
 /// AdamW with decoupled weight decay on matrices, after clipping by the global norm.

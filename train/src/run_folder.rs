@@ -98,8 +98,11 @@ impl RunFolder {
 }
 
 /// The recipe of the run that is in `path`; a folder with other things is refused.
-fn previous_recipe(path: &Path) -> Result<Option<Recipe>> {
+pub(crate) fn previous_recipe(path: &Path) -> Result<Option<Recipe>> {
     let recipe = path.join(RECIPE);
+    if !path.exists() {
+        return Ok(None);
+    }
     if recipe.exists() {
         return Ok(Some(Recipe::read(&recipe, &[])?));
     }

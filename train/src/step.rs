@@ -4,7 +4,7 @@
 //! number of counted targets of all micro-batches, so a split changes nothing but rounding.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use neo_backends::{Precision, kernels::linear_cross_entropy::Targets};
+use neo_backends::{Precision, kernels::linear_cross_entropy::Targets, profile};
 use neo_data::loader::TokenBatch;
 use neo_model::{
     ModelConfig, Parameters, Recompute, Transformer,
@@ -32,15 +32,15 @@ pub struct StepSettings<'a> {
 }
 
 impl<'a> StepSettings<'a> {
-    /// What a recipe says of its steps.
-    pub fn of(recipe: &'a Recipe, device: &'a Device) -> Self {
+    /// What a recipe says of its steps, over micro-batches of so many rows.
+    pub fn of(recipe: &'a Recipe, micro_batch_sequences: usize, device: &'a Device) -> Self {
         Self {
             config: &recipe.model,
             precision: recipe.precision,
             attention_span: recipe.attention_span,
             z_loss: recipe.optimizer.z_loss,
             recompute: recipe.recompute,
-            micro_batch_sequences: recipe.batch.micro_batch_sequences,
+            micro_batch_sequences,
             device,
         }
     }
@@ -70,6 +70,7 @@ pub fn train_step(
     settings: &StepSettings<'_>,
 ) -> Result<StepOutcome> {
     let (loss, mean_square_log_z, gradients) = gradients(optimizer, batch, settings)?;
+    let _stage = profile::stage("update", settings.device);
     let grad_norm = if loss.is_finite() { optimizer.update(gradients, lr) } else { f64::NAN };
     Ok(StepOutcome { loss, mean_square_log_z, grad_norm })
 }
@@ -131,6 +132,7 @@ fn micro_batch(
     settings: &StepSettings<'_>,
     sums: &mut Parameters,
 ) -> Tensor<1> {
+    let _stage = profile::stage("micro-batch", settings.device);
     let MicroBatchParts { inputs, targets, weights } = micro_batch_parts(batch, n_targets);
     let document_start = match settings.attention_span {
         AttentionSpan::Row => None,

@@ -7,7 +7,10 @@ use neo_train::{
     bench::StepBenchmark,
     plan::{Machine, Plan},
     recipe::Recipe,
+    trace::chrome_trace,
 };
+
+use crate::whole_file;
 
 /// Options of `neo bench`.
 #[derive(Debug, clap::Args)]
@@ -38,6 +41,9 @@ struct StepArgs {
     /// Peak of the device in TFLOP/s, for the MFU; only the share of the measured rate without it
     #[arg(long)]
     peak_tflops: Option<f64>,
+    /// Write the observed step, every operation with begin and duration, for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,6 +61,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let device = neo_backends::device::open(&args.device)?;
     let recipe = Recipe::read(&args.recipe, &args.overrides)?;
     let found = StepBenchmark::run(&recipe, args.steps, &device)?;
+    if let Some(path) = &args.trace {
+        let trace = chrome_trace(&format!("{} on {}", recipe.name, args.device), &found.spans);
+        whole_file::write(path, &trace.to_string())?;
+    }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&found)?);
     } else {
@@ -70,7 +80,10 @@ fn table(found: &StepBenchmark, recipe: &Recipe, peak_tflops: Option<f64>) -> St
     };
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     line("recipe", format!("{}, {} parameters", found.recipe, found.parameters));
-    line("tokens per step", found.tokens_per_step.to_string());
+    line(
+        "tokens per step",
+        format!("{}, {} rows in a micro-batch", found.tokens_per_step, found.micro_batch_sequences),
+    );
     line("tokens/s", format!("{:.0}, best {:.0}", found.tokens_per_sec, found.best_tokens_per_sec));
     line("ms per step", format!("{:.1}", found.step_ms));
     line("TFLOP/s", format!("{:.3}", found.tflops));
@@ -90,7 +103,7 @@ fn table(found: &StepBenchmark, recipe: &Recipe, peak_tflops: Option<f64>) -> St
         line("peak memory", mib(peak));
     }
     let machine = Machine { mfu: 1.0, peak_tflops: found.matrix_tflops, n_devices: 1 };
-    let memory = Plan::new(recipe, machine).memory;
+    let memory = Plan::new(recipe, found.micro_batch_sequences, machine).memory;
     for (name, bytes) in [
         ("  weights", memory.master_weights + memory.compute_weights),
         ("  gradients", memory.gradients),

@@ -5,7 +5,8 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use neo_train::{
     plan::{Machine, Memory, Plan},
-    recipe::Recipe,
+    recipe::{MicroBatch, Recipe},
+    room::largest_micro_batch,
 };
 
 use crate::error::Usage;
@@ -27,6 +28,10 @@ pub(crate) struct Args {
     /// Devices that share the batch, for the time; memory is that of one with the whole model
     #[arg(long, default_value_t = 1)]
     devices: u64,
+    /// Memory of the device, such as 80GiB, for a micro-batch that is `auto`; without it, what this
+    /// machine's fastest device has free
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    memory: Option<u64>,
     /// Print JSON: bytes, FLOPs, tokens and days as plain numbers
     #[arg(long)]
     json: bool,
@@ -35,16 +40,63 @@ pub(crate) struct Args {
 /// Prints the plan of a recipe.
 ///
 /// # Errors
-/// The recipe cannot be read or makes no sense; a figure of the machine is not above 0.
+/// The recipe cannot be read, makes no sense or does not fit; a figure of the machine is not above 0.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let machine = machine(&args)?;
-    let plan = Plan::new(&Recipe::read(&args.recipe, &args.overrides)?, machine);
+    let recipe = Recipe::read(&args.recipe, &args.overrides)?;
+    let (rows, origin) = micro_batch(&recipe, args.memory)?;
+    let plan = Plan::new(&recipe, rows, machine);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
     } else {
-        print!("{}", table(&plan));
+        print!("{}", table(&plan, origin));
     }
     Ok(())
+}
+
+/// Rows of a micro-batch, and where the number comes from.
+fn micro_batch(recipe: &Recipe, memory: Option<u64>) -> anyhow::Result<(usize, String)> {
+    let stated = match recipe.batch.micro_batch_sequences {
+        MicroBatch::Rows(rows) => Some(rows),
+        MicroBatch::Auto => None,
+    };
+    match (stated, memory) {
+        (Some(rows), None) => Ok((rows, "rows".to_owned())),
+        (Some(rows), Some(memory)) => {
+            let most = largest_micro_batch(recipe, memory).map_or(0, |fit| fit.rows);
+            Ok((rows, format!("rows; at most {most} fit")))
+        }
+        (None, memory) => {
+            let free = memory.map_or_else(free_here, Ok)?;
+            let fit = largest_micro_batch(recipe, free)?;
+            Ok((fit.rows, format!("rows, {fit}")))
+        }
+    }
+}
+
+/// What the fastest device of this machine has free.
+fn free_here() -> anyhow::Result<u64> {
+    let device = neo_backends::device::open("auto")?;
+    let unknown = || {
+        usage("the device does not tell how much memory is free, expected `--memory`".to_owned())
+    };
+    Ok(neo_backends::device::free_memory(&device).ok_or_else(unknown)?)
+}
+
+/// Reads a size such as `80GiB`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let expected = || "expected a size such as `80GiB`, `141GB` or `512MiB`".to_owned();
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(expected)?;
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "MiB" => 2f64.powi(20),
+        "GiB" => 2f64.powi(30),
+        "MB" => 1e6,
+        "GB" => 1e9,
+        _ => return Err(expected()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| expected())?;
+    if number.is_finite() && number > 0.0 { Ok((number * scale) as u64) } else { Err(expected()) }
 }
 
 fn machine(args: &Args) -> Result<Machine, Usage> {
@@ -67,9 +119,13 @@ fn usage(problem: String) -> Usage {
     Usage::with_hint(problem, "`neo plan --help` explains the options")
 }
 
-/// The plan as text for a terminal, a section for each question.
-fn table(plan: &Plan) -> String {
-    let sections = [parameters(plan), flops(plan), memory(&plan.memory), budget(plan), time(plan)];
+/// The plan as text for a terminal, a section for each question; `origin` tells of the micro-batch.
+fn table(plan: &Plan, origin: String) -> String {
+    let memory = memory(
+        &plan.memory,
+        row("micro-batch", grouped(plan.micro_batch_sequences as u64), origin),
+    );
+    let sections = [parameters(plan), flops(plan), memory, budget(plan), time(plan)];
     let mut text = format!("{}\n", plan.recipe);
     for (title, rows) in sections {
         // Writing into a String cannot fail.
@@ -82,9 +138,11 @@ fn table(plan: &Plan) -> String {
     text
 }
 
-type Section = (&'static str, Vec<(String, String, String)>);
+/// Name, value and note.
+type Row = (String, String, String);
+type Section = (&'static str, Vec<Row>);
 
-fn row(name: &str, value: String, note: impl Into<String>) -> (String, String, String) {
+fn row(name: &str, value: String, note: impl Into<String>) -> Row {
     (name.to_owned(), value, note.into())
 }
 
@@ -113,9 +171,10 @@ fn flops(plan: &Plan) -> Section {
     ("FLOPs per token", rows)
 }
 
-fn memory(memory: &Memory) -> Section {
+fn memory(memory: &Memory, micro_batch: Row) -> Section {
     let part = |name, bytes, note: &str| row(name, bytes_text(bytes), note);
     let mut rows = vec![
+        micro_batch,
         part("master weights", memory.master_weights, "f32"),
         part("compute weights", memory.compute_weights, "bf16"),
         part("gradients", memory.gradients, "f32"),
@@ -204,12 +263,12 @@ mod tests {
     fn plan() -> Plan {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../train/recipes/neo_7b_decay.toml");
         let machine = Machine { mfu: 0.4, peak_tflops: 989.0, n_devices: 512 };
-        Plan::new(&Recipe::read(&path, &[]).unwrap(), machine)
+        Plan::new(&Recipe::read(&path, &[]).unwrap(), 1, machine)
     }
 
     /// A row of the table that starts with `name` and holds `expected`.
     fn check(name: &str, expected: &str) {
-        let text = table(&plan());
+        let text = table(&plan(), "rows".to_owned());
         let rows: Vec<&str> =
             text.lines().filter(|line| line.trim_start().starts_with(name)).collect();
         assert!(rows.iter().any(|row| row.contains(expected)), "{name}: {rows:?}");
@@ -244,6 +303,33 @@ mod tests {
     }
 
     #[test]
+    fn sizes_have_a_unit() {
+        for (text, expected) in
+            [("80GiB", 80 << 30), ("0.5 MiB", 1 << 19), ("141GB", 141_000_000_000)]
+        {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for wrong in ["80", "GiB", "80gib", "-1GiB", "0GiB", "80G", ""] {
+            assert!(bytes(wrong).unwrap_err().contains("`80GiB`"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_micro_batch_is_stated_or_chosen() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../train/recipes/neo_2b.toml");
+        let rows = |value: &str, memory| {
+            let value = format!("batch.micro_batch_sequences={value}");
+            micro_batch(&Recipe::read(&path, &[value]).unwrap(), memory)
+        };
+        assert_eq!(rows("4", None).unwrap(), (4, "rows".to_owned()));
+        assert_eq!(rows("4", Some(80 << 30)).unwrap(), (4, "rows; at most 2 fit".to_owned()));
+        let (most, origin) = rows("auto", Some(80 << 30)).unwrap();
+        assert_eq!(most, 2);
+        assert!(origin.contains("80.0 GiB free"), "{origin}");
+        assert!(rows("auto", Some(1 << 30)).is_err());
+    }
+
+    #[test]
     fn a_machine_must_do_something() {
         let args = |mfu, peak_tflops, devices| Args {
             recipe: PathBuf::new(),
@@ -251,6 +337,7 @@ mod tests {
             mfu,
             peak_tflops,
             devices,
+            memory: None,
             json: false,
         };
         assert!(machine(&args(0.4, 989.0, 1)).is_ok());

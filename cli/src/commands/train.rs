@@ -94,6 +94,9 @@ pub(crate) fn train(
                 newest = Some(dir.to_owned());
             }
         }
+        Event::MicroBatch { rows, reason } => {
+            write_line(&format!("rows of a micro-batch: {rows}, {reason}"));
+        }
         Event::Phase(position) => {
             let phase = position.phase;
             write_line(&format!("phase `{}`: {} steps", phase.name, phase.steps));

@@ -83,8 +83,11 @@ fn a_model_larger_than_the_machine_is_refused_at_once() {
     let place = Workplace::new();
     place.write("train.toml", TRAIN_RECIPE);
     let huge = "model.n_layers=1000000000";
-    let problem = ["weights, gradients and moments need", "GiB, this machine has", "`neo plan`"];
+    let problem =
+        ["in a micro-batch needs", "GiB, the device can give", "master weights", "smaller model"];
     place.neo(&[&TRAIN[..], &["--set", huge]].concat()).check(WRONG_INPUT, &problem);
+    let auto = ["--set", huge, "--set", "batch.micro_batch_sequences=auto"];
+    place.neo(&[&TRAIN[..], &auto].concat()).check(WRONG_INPUT, &problem);
     assert!(!place.path("run").exists(), "a run folder was made");
     let bench = ["bench", "step", "--recipe", "train.toml", "--set", huge, "--device", "flex"];
     place.neo(&bench).check(WRONG_INPUT, &problem);

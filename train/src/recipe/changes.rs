@@ -10,7 +10,8 @@ impl Recipe {
     ///
     /// Logging, evaluation and checkpoint settings may differ, and the last phase may be longer
     /// than `previous` had it: none of these touches a step that is already done. Megatron's data
-    /// order depends on the length, so with it the length must stay.
+    /// order depends on the length, so with it the length must stay. The micro-batch may differ too,
+    /// for a device with less memory: it decides in which order gradients are summed, nothing else.
     ///
     /// # Errors
     /// As [`Recipe::resolved_toml`].
@@ -25,6 +26,7 @@ impl Recipe {
         };
         let may_differ = |key: &str| {
             ["log.", "eval.", "checkpoint."].iter().any(|table| key.starts_with(table))
+                || key == "batch.micro_batch_sequences"
                 || (longer && self.phases.len() == previous.phases.len() && key == last_steps)
         };
         let keys: BTreeSet<&String> = now.keys().chain(before.keys()).collect();
@@ -82,6 +84,8 @@ mod tests {
         check_changed(&["log.interval_steps=7", "eval.max_tokens=9", "checkpoint.keep=9"], &[]);
         check_changed(&["eval.tasks=[\"boolq\"]", "eval.data=sets", "eval.max_docs=9"], &[]);
         check_changed(&["phase.1.steps=100000"], &[]);
+        check_changed(&["batch.micro_batch_sequences=1"], &[]);
+        check_changed(&["batch.micro_batch_sequences=auto"], &[]);
         check_changed(&["phase.1.steps=1"], &["phase.1.steps"]);
         check_changed(&["phase.0.steps=100000"], &["phase.0.steps"]);
         check_changed(

@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use super::{BatchSettings, EvalSettings, OptimizerSettings, OptimizerState, Phase, Recipe};
+use super::{
+    BatchSettings, EvalSettings, MicroBatch, OptimizerSettings, OptimizerState, Phase, Recipe,
+};
 use crate::{Error, Result};
 
 impl Recipe {
@@ -31,7 +33,9 @@ impl Recipe {
     fn check_row(&self) -> Result<()> {
         let BatchSettings { seq_len, micro_batch_sequences } = self.batch;
         at_least_1("batch.seq_len", seq_len as u64)?;
-        at_least_1("batch.micro_batch_sequences", micro_batch_sequences as u64)?;
+        if let MicroBatch::Rows(rows) = micro_batch_sequences {
+            at_least_1("batch.micro_batch_sequences", rows as u64)?;
+        }
         let longest = self.model.max_seq_len;
         if seq_len > longest {
             let expected = format!("at most `model.max_seq_len` `{longest}`");
@@ -116,15 +120,16 @@ impl EvalSettings {
 }
 
 impl Phase {
-    fn check(&self, key: &dyn Fn(&str) -> String, micro_batch_sequences: usize) -> Result<()> {
+    fn check(&self, key: &dyn Fn(&str) -> String, micro_batch: MicroBatch) -> Result<()> {
         if self.name.trim().is_empty() {
             return wrong(&key("name"), &self.name, "a name");
         }
         at_least_1(&key("steps"), self.steps)?;
         at_least_1(&key("batch_sequences"), self.batch_sequences as u64)?;
-        if !self.batch_sequences.is_multiple_of(micro_batch_sequences) {
-            let expected =
-                format!("a multiple of `batch.micro_batch_sequences` `{micro_batch_sequences}`");
+        if let MicroBatch::Rows(rows) = micro_batch
+            && !self.batch_sequences.is_multiple_of(rows)
+        {
+            let expected = format!("a multiple of `batch.micro_batch_sequences` `{rows}`");
             return wrong(&key("batch_sequences"), self.batch_sequences, &expected);
         }
         if self.mixture.is_empty() {
