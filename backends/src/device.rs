@@ -67,11 +67,19 @@ pub(crate) fn cuda_index(device: &Device) -> Option<usize> {
 
 /// Bytes that the device can give now, where it tells: on the CPU what the system has available.
 pub fn free_memory(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    if let Some(index) = cuda_index(device) {
+        return crate::resident::cuda::memory(index).ok().map(|(free, _)| free);
+    }
     if is_host(device) { host_memory::field("/proc/meminfo", "MemAvailable") } else { None }
 }
 
 /// Bytes of the device's memory, where it tells.
 pub fn total_memory(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    if let Some(index) = cuda_index(device) {
+        return crate::resident::cuda::memory(index).ok().map(|(_, total)| total);
+    }
     if is_host(device) { host_memory::field("/proc/meminfo", "MemTotal") } else { None }
 }
 

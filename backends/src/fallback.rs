@@ -16,10 +16,6 @@ pub fn count() -> usize {
 }
 
 /// Counts one fallback of `operation` and warns the first time, with the reason.
-#[cfg_attr(
-    not(feature = "flex"),
-    expect(dead_code, reason = "only Flex has formats without a form of their own")
-)]
 pub(crate) fn note(operation: &'static str, reason: &str) {
     COUNT.fetch_add(1, Ordering::Relaxed);
     let mut warned = WARNED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

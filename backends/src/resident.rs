@@ -44,15 +44,51 @@ pub use sources::Source;
 pub use step::{MicroBatch, Step};
 pub use update::{State, UpdateSettings};
 
-/// The card behind a device, if that can hold the whole step.
+use burn::tensor::Device;
+
+use crate::fallback;
+
+/// The card behind a device that holds whole steps of these settings; what keeps an NVIDIA card from
+/// it is told once, and the step is then done in tensors.
 ///
 /// # Errors
-/// A card whose driver, compiler or libraries refuse.
-pub fn card_of(device: &burn::tensor::Device) -> Result<Option<Box<dyn Card>>, Error> {
+/// A card whose driver refuses.
+pub fn card_for(device: &Device, settings: &Settings) -> Result<Option<Box<dyn Card>>, Error> {
+    let Some(card) = card_of(device)? else { return Ok(None) };
+    match settings.check() {
+        Ok(()) => Ok(Some(card)),
+        Err(problem) => {
+            fallback::note("resident step", &problem.to_string());
+            Ok(None)
+        }
+    }
+}
+
+/// The card behind a device, where there is one with its libraries.
+///
+/// # Errors
+/// As [`card_for`].
+pub fn card_of(device: &Device) -> Result<Option<Box<dyn Card>>, Error> {
     #[cfg(feature = "cuda")]
     if let Some(index) = crate::device::cuda_index(device) {
+        if let Some(library) = cuda::missing_library() {
+            fallback::note("resident step", &format!("`{library}` is not found"));
+            return Ok(None);
+        }
         return Ok(Some(Box::new(cuda::Cuda::open(index)?)));
     }
     let _ = device;
     Ok(None)
+}
+
+/// Compute capability of the card behind a device, where that holds whole steps.
+pub fn capability_of(device: &Device) -> Option<(u32, u32)> {
+    #[cfg(feature = "cuda")]
+    if let Some(index) = crate::device::cuda_index(device)
+        && cuda::missing_library().is_none()
+    {
+        return cuda::capability(index).ok();
+    }
+    let _ = device;
+    None
 }

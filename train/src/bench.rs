@@ -19,6 +19,7 @@ use crate::{
     Error, Result,
     learner::Learner,
     memory,
+    plan::{Memory, StepForm},
     recipe::Recipe,
     room,
     step::{StepOutcome, StepSettings},
@@ -58,6 +59,8 @@ pub struct StepBenchmark {
     pub matrix_tflops: f64,
     /// Highest memory use of the process, or of the device where that tells.
     pub peak_bytes: Option<u64>,
+    /// Bytes that were planned for the step, by part.
+    pub planned: Memory,
     /// Loss of each step, the warm-up included.
     pub losses: Vec<f64>,
     /// Time by operation in one more step, in which each is waited for; the longest first.
@@ -138,6 +141,7 @@ impl StepBenchmark {
             tflops: flops as f64 / median / 1e12,
             matrix_tflops: matrix_before.max(matrix_after),
             peak_bytes,
+            planned: Memory::of(recipe, micro_batch_sequences, StepForm::on(device)),
             losses,
             operations: shares(&profile::by_operation(&spans), observed_ms),
             observed_step_ms: observed_ms,

@@ -4,7 +4,7 @@
 //! hands the whole of it to a card that can. The loop, checkpoints and evaluation see this type.
 
 use burn::tensor::DType;
-use neo_backends::resident::card_of;
+use neo_backends::resident::card_for;
 use neo_data::loader::TokenBatch;
 use neo_model::{Parameters, Transformer};
 
@@ -13,7 +13,7 @@ use crate::{
     checkpoint::{Checkpoint, TensorStream},
     optimizer::Optimizer,
     recipe::Recipe,
-    resident::Resident,
+    resident::{self, Resident},
     step::{StepOutcome, StepSettings, gradients, train_step},
 };
 
@@ -37,8 +37,10 @@ impl Learner {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self> {
         let (optimizer, device) = (recipe.optimizer, settings.device);
-        if let Some(card) = card_of(device)? {
-            let mut resident = Resident::new(card, settings, recipe.batch.seq_len, optimizer)?;
+        let seq = recipe.batch.seq_len;
+        let shape = resident::settings(settings, seq, optimizer.moments);
+        if let Some(card) = card_for(device, &shape)? {
+            let mut resident = Resident::new(card, settings, seq, optimizer)?;
             match checkpoint {
                 Some(checkpoint) => resident.restore(checkpoint)?,
                 None => resident.initialise(recipe.seed)?,

@@ -4,11 +4,15 @@
 //! reports its MFU too. Memory is for one device that holds the whole model; the activations follow
 //! what the decoder block saves for its backward, and allocator overhead is not in it.
 
-use neo_backends::Precision;
+use burn::tensor::Device;
+use neo_backends::{
+    Precision,
+    resident::{self, MemoryPlan, Part},
+};
 use neo_model::{ModelConfig, Recompute};
 use serde::Serialize;
 
-use crate::recipe::Recipe;
+use crate::{recipe::Recipe, resident::planned as resident_settings};
 
 /// Size of f32, of which master weights, gradient sums, moments and row statistics are made.
 const F32_BYTES: u64 = 4;
@@ -25,6 +29,29 @@ pub struct Machine {
     pub peak_tflops: f64,
     /// Devices that share the batch.
     pub n_devices: u64,
+}
+
+/// Who does the step: see `learner.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepForm {
+    /// Burn's tensors, on any device; activations are estimated.
+    Tensors,
+    /// A card that holds the whole step; the plan is what it allocates, to the byte.
+    Card {
+        /// Whether it has Hopper's matrix units.
+        has_hopper: bool,
+    },
+}
+
+impl StepForm {
+    /// The form that steps of a recipe take on a device.
+    pub(crate) fn on(device: &Device) -> Self {
+        match resident::capability_of(device) {
+            Some((major, _)) => Self::Card { has_hopper: major == 9 },
+            None => Self::Tensors,
+        }
+    }
 }
 
 /// Everything that `neo plan` tells.
@@ -151,7 +178,12 @@ pub struct Time {
 
 impl Plan {
     /// Works a recipe out on a machine, with so many rows in a micro-batch.
-    pub fn new(recipe: &Recipe, micro_batch_sequences: usize, machine: Machine) -> Self {
+    pub fn new(
+        recipe: &Recipe,
+        micro_batch_sequences: usize,
+        form: StepForm,
+        machine: Machine,
+    ) -> Self {
         let model = &recipe.model;
         let flops_per_token = FlopsPerToken {
             full: model.flops_per_token(recipe.batch.seq_len),
@@ -176,7 +208,7 @@ impl Plan {
             micro_batch_sequences,
             parameters: Parameters::of(model),
             flops_per_token,
-            memory: Memory::of(recipe, micro_batch_sequences),
+            memory: Memory::of(recipe, micro_batch_sequences, form),
             phases: phases.collect(),
             total_steps: recipe.total_steps(),
             total_tokens,
@@ -202,7 +234,30 @@ impl Parameters {
 
 impl Memory {
     /// Works the parts out for a micro-batch of so many rows.
-    pub(crate) fn of(recipe: &Recipe, micro_batch_sequences: usize) -> Self {
+    pub(crate) fn of(recipe: &Recipe, micro_batch_sequences: usize, form: StepForm) -> Self {
+        match form {
+            StepForm::Tensors => Self::of_tensors(recipe, micro_batch_sequences),
+            StepForm::Card { has_hopper } => {
+                let settings = resident_settings(recipe, micro_batch_sequences);
+                Self::of_card(&MemoryPlan::new(&settings, has_hopper))
+            }
+        }
+    }
+
+    /// A card's own plan; its tables are counted with the activations.
+    fn of_card(plan: &MemoryPlan) -> Self {
+        let of = |part| plan.parts.iter().find(|(p, _)| *p == part).map_or(0, |(_, bytes)| *bytes);
+        Self {
+            master_weights: of(Part::Weights),
+            compute_weights: of(Part::Copy),
+            gradients: of(Part::Gradients),
+            moments: of(Part::Moments),
+            activations: of(Part::Kept) + of(Part::Work) + of(Part::Tables),
+            logits_chunk: of(Part::Logits),
+        }
+    }
+
+    fn of_tensors(recipe: &Recipe, micro_batch_sequences: usize) -> Self {
         let model = &recipe.model;
         let n_params = model.num_params();
         let compute_bytes = bytes_of(recipe.precision);
@@ -297,7 +352,7 @@ mod tests {
         let overrides: Vec<String> = overrides.iter().map(|&item| item.to_owned()).collect();
         let recipe = Recipe::read(&path, &overrides).unwrap();
         let MicroBatch::Rows(rows) = recipe.batch.micro_batch_sequences else { panic!("auto") };
-        Plan::new(&recipe, rows, MACHINE)
+        Plan::new(&recipe, rows, StepForm::Tensors, MACHINE)
     }
 
     /// Counts of the fact sheet, section 1.3: all, and embedding with head.
@@ -355,6 +410,24 @@ mod tests {
         assert_eq!(f32_memory.compute_weights, 0);
         let tiny = plan("tiny", &["batch.seq_len=64", "batch.micro_batch_sequences=1"]).memory;
         assert_eq!(tiny.logits_chunk, 2 * 64 * 4096 * 4);
+    }
+
+    #[test]
+    fn a_card_is_asked_for_what_the_estimate_says() {
+        let recipe = |name: &str, overrides: &[&str]| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("recipes/{name}.toml"));
+            let overrides: Vec<String> = overrides.iter().map(|&item| item.to_owned()).collect();
+            Recipe::read(&path, &overrides).unwrap()
+        };
+        for (name, overrides) in
+            [("neo_250m", &[][..]), ("neo_7b", &["recompute=block", "optimizer.moments=bf16"])]
+        {
+            let recipe = recipe(name, overrides);
+            let tensors = Memory::of(&recipe, 1, StepForm::Tensors);
+            let card = Memory::of(&recipe, 1, StepForm::Card { has_hopper: true });
+            let share = card.total() as f64 / tensors.total() as f64;
+            assert!((0.9..1.1).contains(&share), "{name}: {share}, {card:?}, {tensors:?}");
+        }
     }
 
     #[test]

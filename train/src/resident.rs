@@ -20,7 +20,7 @@ use neo_model::{
 use crate::{
     Error, Result,
     checkpoint::{Checkpoint, TensorStream, moment_names},
-    recipe::{AttentionSpan, OptimizerSettings},
+    recipe::{AttentionSpan, OptimizerSettings, Recipe},
     step::{StepOutcome, StepSettings, micro_batch_parts},
 };
 
@@ -34,32 +34,53 @@ pub struct Resident {
     updates: u64,
 }
 
-/// The card's view of a step over rows of `seq` tokens.
-pub fn settings(step: &StepSettings<'_>, seq: usize, moments: Precision) -> Settings {
-    let m = step.config;
+/// The card's view of a recipe, with micro-batches of so many rows.
+pub(crate) fn planned(recipe: &Recipe, rows: usize) -> Settings {
     Settings {
-        decoder: Decoder {
-            vocab: m.vocab_size,
-            d_model: m.d_model,
-            n_layers: m.n_layers,
-            n_heads: m.n_heads,
-            n_kv_heads: m.n_kv_heads,
-            head_dim: m.head_dim,
-            d_ff: m.d_ff,
-            norm_eps: m.norm_eps,
-            rope_base: m.rope_base,
-        },
+        decoder: decoder(&recipe.model),
+        rows,
+        seq: recipe.batch.seq_len,
+        element: recipe.precision,
+        moments: recipe.optimizer.moments,
+        keep: keep(recipe.recompute),
+        documents: recipe.attention_span == AttentionSpan::Document,
+        z_loss: recipe.optimizer.z_loss,
+    }
+}
+
+/// The card's view of a step over rows of `seq` tokens.
+pub(crate) fn settings(step: &StepSettings<'_>, seq: usize, moments: Precision) -> Settings {
+    Settings {
+        decoder: decoder(step.config),
         rows: step.micro_batch_sequences,
         seq,
         element: step.precision,
         moments,
-        keep: match step.recompute {
-            Recompute::None => Keep::All,
-            Recompute::Mlp => Keep::Attention,
-            Recompute::Block => Keep::Input,
-        },
+        keep: keep(step.recompute),
         documents: step.attention_span == AttentionSpan::Document,
         z_loss: step.z_loss,
+    }
+}
+
+fn decoder(m: &ModelConfig) -> Decoder {
+    Decoder {
+        vocab: m.vocab_size,
+        d_model: m.d_model,
+        n_layers: m.n_layers,
+        n_heads: m.n_heads,
+        n_kv_heads: m.n_kv_heads,
+        head_dim: m.head_dim,
+        d_ff: m.d_ff,
+        norm_eps: m.norm_eps,
+        rope_base: m.rope_base,
+    }
+}
+
+fn keep(recompute: Recompute) -> Keep {
+    match recompute {
+        Recompute::None => Keep::All,
+        Recompute::Mlp => Keep::Attention,
+        Recompute::Block => Keep::Input,
     }
 }
 

@@ -10,13 +10,15 @@ use neo_model::Recompute;
 use crate::{
     Error, Result,
     error::gib,
-    plan::Memory,
+    plan::{Memory, StepForm},
     recipe::{MicroBatch, Recipe},
 };
 
 /// Share of the free memory that `auto` plans with: allocators, kernels and what the plan only
 /// estimates need the rest.
 const USABLE_SHARE: f64 = 0.9;
+/// What a card takes beside its plan, which is exact: compiled kernels, products' workspace.
+const BESIDE_A_CARDS_PLAN: u64 = 1 << 30;
 /// Rows shorter than this are not proposed.
 const SHORTEST_ROW: usize = 256;
 
@@ -52,7 +54,7 @@ pub(crate) fn micro_batch(recipe: &Recipe, device: &Device) -> Result<(usize, Op
                     "`batch.micro_batch_sequences` is `auto`, but {problem}; expected a number"
                 ))
             })?;
-            let fit = largest_micro_batch(recipe, free)?;
+            let fit = largest_micro_batch(recipe, free, StepForm::on(device))?;
             Ok((fit.rows, Some(fit)))
         }
     }
@@ -62,8 +64,9 @@ pub(crate) fn micro_batch(recipe: &Recipe, device: &Device) -> Result<(usize, Op
 ///
 /// # Errors
 /// Not even one row fits; the error has the plan's parts and what would fit.
-pub fn largest_micro_batch(recipe: &Recipe, free: u64) -> Result<Fit> {
-    fitting(recipe, free).ok_or_else(|| too_large(recipe, 1, usable(free), free))
+pub fn largest_micro_batch(recipe: &Recipe, free: u64, form: StepForm) -> Result<Fit> {
+    let refusal = || too_large(recipe, 1, usable(free, form), free, form);
+    fitting(recipe, free, form).ok_or_else(refusal)
 }
 
 /// Refuses a recipe whose step takes more than all memory of the device.
@@ -71,43 +74,47 @@ pub fn largest_micro_batch(recipe: &Recipe, free: u64) -> Result<Fit> {
 /// # Errors
 /// The recipe does not fit.
 pub(crate) fn check(recipe: &Recipe, rows: usize, device: &Device) -> Result<()> {
+    let form = StepForm::on(device);
     match device::total_memory(device) {
-        Some(total) if Memory::of(recipe, rows).total() > total => {
-            Err(too_large(recipe, rows, total, total))
+        Some(total) if Memory::of(recipe, rows, form).total() > total => {
+            Err(too_large(recipe, rows, total, total, form))
         }
         _ => Ok(()),
     }
 }
 
-fn fitting(recipe: &Recipe, free: u64) -> Option<Fit> {
-    let usable = usable(free);
+fn fitting(recipe: &Recipe, free: u64, form: StepForm) -> Option<Fit> {
+    let usable = usable(free, form);
     let fits = |&rows: &usize| {
-        let planned = Memory::of(recipe, rows).total();
+        let planned = Memory::of(recipe, rows, form).total();
         (planned <= usable).then_some(Fit { rows, planned, free })
     };
     recipe.possible_micro_batches().iter().find_map(fits)
 }
 
-fn usable(free: u64) -> u64 {
-    (free as f64 * USABLE_SHARE) as u64
+fn usable(free: u64, form: StepForm) -> u64 {
+    match form {
+        StepForm::Tensors => (free as f64 * USABLE_SHARE) as u64,
+        StepForm::Card { .. } => free.saturating_sub(BESIDE_A_CARDS_PLAN),
+    }
 }
 
-fn too_large(recipe: &Recipe, rows: usize, available: u64, free: u64) -> Error {
+fn too_large(recipe: &Recipe, rows: usize, available: u64, free: u64, form: StepForm) -> Error {
     Error::TooLarge {
         rows,
-        memory: Box::new(Memory::of(recipe, rows)),
+        memory: Box::new(Memory::of(recipe, rows, form)),
         available,
-        remedy: remedy(recipe, free),
+        remedy: remedy(recipe, free, form),
     }
 }
 
 /// The smallest change with which the recipe fits: fewer rows, less kept for the backward, smaller
 /// moments, shorter rows, each on top of the ones before.
-fn remedy(recipe: &Recipe, free: u64) -> Option<String> {
+fn remedy(recipe: &Recipe, free: u64, form: StepForm) -> Option<String> {
     let mut recipe = recipe.clone();
     let mut changes = Vec::new();
     loop {
-        if let Some(fit) = fitting(&recipe, free) {
+        if let Some(fit) = fitting(&recipe, free, form) {
             changes.push(format!("batch.micro_batch_sequences={}", fit.rows));
             return Some(changes.join(" "));
         }
@@ -143,7 +150,7 @@ mod tests {
 
     /// What an error says that `largest_micro_batch` gives.
     fn refusal(recipe: &Recipe, free: u64) -> (String, String) {
-        let error = largest_micro_batch(recipe, free).unwrap_err();
+        let error = largest_micro_batch(recipe, free, StepForm::Tensors).unwrap_err();
         assert!(error.is_input());
         (error.to_string(), error.hint().unwrap())
     }
@@ -151,14 +158,14 @@ mod tests {
     #[test]
     fn the_largest_divisor_that_fits_is_taken() {
         let auto = recipe("neo_2b", &["batch.micro_batch_sequences=auto"]);
-        let fit = largest_micro_batch(&auto, 80 * GIB).unwrap();
+        let fit = largest_micro_batch(&auto, 80 * GIB, StepForm::Tensors).unwrap();
         assert_eq!((fit.rows, fit.free), (2, 80 * GIB));
-        assert_eq!(fit.planned, Memory::of(&auto, 2).total());
+        assert_eq!(fit.planned, Memory::of(&auto, 2, StepForm::Tensors).total());
         let usable = 72 * GIB;
-        assert!(fit.planned <= usable && Memory::of(&auto, 4).total() > usable);
+        assert!(fit.planned <= usable && Memory::of(&auto, 4, StepForm::Tensors).total() > usable);
         // Any divisor of the batch will do, not powers of two alone.
         let odd = recipe("neo_2b", &["batch.micro_batch_sequences=1", "phase.0.batch_sequences=9"]);
-        assert_eq!(largest_micro_batch(&odd, 120 * GIB).unwrap().rows, 3);
+        assert_eq!(largest_micro_batch(&odd, 120 * GIB, StepForm::Tensors).unwrap().rows, 3);
     }
 
     #[test]

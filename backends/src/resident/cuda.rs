@@ -55,16 +55,15 @@ impl Cuda {
             return Err(Error::call(format!("opening `{library}`"), "no such library is found"));
         }
         let context = CudaContext::new(index).map_err(driver("opening the card"))?;
-        let attribute = |attribute| context.attribute(attribute).map_err(driver("asking the card"));
-        use sys::CUdevice_attribute_enum as Attribute;
-        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-        let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        use sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let processors = context
+            .attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+            .map_err(driver("asking the card"))?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
             .map_err(driver("making a stream"))?;
         Ok(Self {
             name: context.name().map_err(driver("asking the card"))?,
-            capability: (major as u32, minor as u32),
+            capability: capability_in(&context)?,
             n_processors: processors as usize,
             products: RefCell::new(Products::open()?),
             staging: RefCell::new(Staging::allocate()?),
@@ -95,6 +94,35 @@ impl Cuda {
     fn bind(&self) -> Result<(), Error> {
         self.context.bind_to_thread().map_err(driver("binding the context"))
     }
+}
+
+/// Compute capability of the card of this index.
+///
+/// # Errors
+/// No such card.
+pub fn capability(index: usize) -> Result<(u32, u32), Error> {
+    let context = CudaContext::new(index).map_err(driver("opening the card"))?;
+    capability_in(&context)
+}
+
+fn capability_in(context: &CudaContext) -> Result<(u32, u32), Error> {
+    use sys::CUdevice_attribute_enum::{
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+    };
+    let ask = |attribute| context.attribute(attribute).map_err(driver("asking the card"));
+    let major = ask(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = ask(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    Ok((major.cast_unsigned(), minor.cast_unsigned()))
+}
+
+/// Bytes of memory that are free and that there are on the card of this index.
+///
+/// # Errors
+/// No such card.
+pub fn memory(index: usize) -> Result<(u64, u64), Error> {
+    let _context = CudaContext::new(index).map_err(driver("opening the card"))?;
+    let (free, total) = result::mem_get_info().map_err(driver("asking for free memory"))?;
+    Ok((free as u64, total as u64))
 }
 
 /// The first library that the step needs and this machine lacks.

@@ -5,7 +5,6 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use neo_train::{
     bench::StepBenchmark,
-    plan::{Machine, Plan},
     recipe::Recipe,
     trace::chrome_trace,
 };
@@ -68,12 +67,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&found)?);
     } else {
-        print!("{}", table(&found, &recipe, args.peak_tflops));
+        print!("{}", table(&found, args.peak_tflops));
     }
     Ok(())
 }
 
-fn table(found: &StepBenchmark, recipe: &Recipe, peak_tflops: Option<f64>) -> String {
+fn table(found: &StepBenchmark, peak_tflops: Option<f64>) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:24} {value}");
@@ -102,8 +101,7 @@ fn table(found: &StepBenchmark, recipe: &Recipe, peak_tflops: Option<f64>) -> St
     if let Some(peak) = found.peak_bytes {
         line("peak memory", mib(peak));
     }
-    let machine = Machine { mfu: 1.0, peak_tflops: found.matrix_tflops, n_devices: 1 };
-    let memory = Plan::new(recipe, found.micro_batch_sequences, machine).memory;
+    let memory = found.planned;
     for (name, bytes) in [
         ("  weights", memory.master_weights + memory.compute_weights),
         ("  gradients", memory.gradients),

@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, path::PathBuf};
 
 use neo_train::{
-    plan::{Machine, Memory, Plan},
+    plan::{Machine, Memory, Plan, StepForm},
     recipe::{MicroBatch, Recipe},
     room::largest_micro_batch,
 };
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// machine's fastest device has free
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     memory: Option<u64>,
+    /// Plan the step that lives whole on an NVIDIA card of the Hopper generation, to the byte
+    #[arg(long)]
+    hopper: bool,
     /// Print JSON: bytes, FLOPs, tokens and days as plain numbers
     #[arg(long)]
     json: bool,
@@ -44,8 +47,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let machine = machine(&args)?;
     let recipe = Recipe::read(&args.recipe, &args.overrides)?;
-    let (rows, origin) = micro_batch(&recipe, args.memory)?;
-    let plan = Plan::new(&recipe, rows, machine);
+    let form = if args.hopper { StepForm::Card { has_hopper: true } } else { StepForm::Tensors };
+    let (rows, origin) = micro_batch(&recipe, args.memory, form)?;
+    let plan = Plan::new(&recipe, rows, form, machine);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
     } else {
@@ -55,7 +59,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Rows of a micro-batch, and where the number comes from.
-fn micro_batch(recipe: &Recipe, memory: Option<u64>) -> anyhow::Result<(usize, String)> {
+fn micro_batch(
+    recipe: &Recipe,
+    memory: Option<u64>,
+    form: StepForm,
+) -> anyhow::Result<(usize, String)> {
     let stated = match recipe.batch.micro_batch_sequences {
         MicroBatch::Rows(rows) => Some(rows),
         MicroBatch::Auto => None,
@@ -63,12 +71,12 @@ fn micro_batch(recipe: &Recipe, memory: Option<u64>) -> anyhow::Result<(usize, S
     match (stated, memory) {
         (Some(rows), None) => Ok((rows, "rows".to_owned())),
         (Some(rows), Some(memory)) => {
-            let most = largest_micro_batch(recipe, memory).map_or(0, |fit| fit.rows);
+            let most = largest_micro_batch(recipe, memory, form).map_or(0, |fit| fit.rows);
             Ok((rows, format!("rows; at most {most} fit")))
         }
         (None, memory) => {
             let free = memory.map_or_else(free_here, Ok)?;
-            let fit = largest_micro_batch(recipe, free)?;
+            let fit = largest_micro_batch(recipe, free, form)?;
             Ok((fit.rows, format!("rows, {fit}")))
         }
     }
@@ -263,7 +271,7 @@ mod tests {
     fn plan() -> Plan {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../train/recipes/neo_7b_decay.toml");
         let machine = Machine { mfu: 0.4, peak_tflops: 989.0, n_devices: 512 };
-        Plan::new(&Recipe::read(&path, &[]).unwrap(), 1, machine)
+        Plan::new(&Recipe::read(&path, &[]).unwrap(), 1, StepForm::Tensors, machine)
     }
 
     /// A row of the table that starts with `name` and holds `expected`.
@@ -319,7 +327,7 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../train/recipes/neo_2b.toml");
         let rows = |value: &str, memory| {
             let value = format!("batch.micro_batch_sequences={value}");
-            micro_batch(&Recipe::read(&path, &[value]).unwrap(), memory)
+            micro_batch(&Recipe::read(&path, &[value]).unwrap(), memory, StepForm::Tensors)
         };
         assert_eq!(rows("4", None).unwrap(), (4, "rows".to_owned()));
         assert_eq!(rows("4", Some(80 << 30)).unwrap(), (4, "rows; at most 2 fit".to_owned()));
@@ -338,6 +346,7 @@ mod tests {
             peak_tflops,
             devices,
             memory: None,
+            hopper: false,
             json: false,
         };
         assert!(machine(&args(0.4, 989.0, 1)).is_ok());
