@@ -26,6 +26,7 @@ pub mod cuda;
 #[cfg(feature = "emulated")]
 pub mod emulated;
 mod error;
+pub mod facts;
 mod head;
 mod library;
 mod memory;
@@ -79,6 +80,14 @@ pub fn card_of(device: &Device) -> Result<Option<Box<dyn Card>>, Error> {
     }
     let _ = device;
     Ok(None)
+}
+
+/// Keeps compiled kernels in a folder from now on, so that the next start compiles nothing.
+pub fn cache_kernels_in(folder: std::path::PathBuf) {
+    #[cfg(feature = "cuda")]
+    cuda::cache_kernels_in(folder);
+    #[cfg(not(feature = "cuda"))]
+    drop(folder);
 }
 
 /// Compute capability of the card behind a device, where that holds whole steps.

@@ -1,6 +1,8 @@
 //! What the environment tells: version, features, device and host for `environment.json`, the way to object
 //! stores from the variables that the tools around them share, and the key of a judge.
 
+use std::path::PathBuf;
+
 use neo_data::store::{Keys, Settings, Store};
 use serde_json::{Value, json};
 
@@ -24,6 +26,13 @@ pub(crate) fn object_store() -> Store {
 /// The key of a judge, OPENAI_API_KEY: neither a command line nor a file shows it.
 pub(crate) fn judge_key() -> Option<String> {
     variable("OPENAI_API_KEY")
+}
+
+/// Where this program keeps what it can make again: XDG_CACHE_HOME or HOME/.cache, `neo` in it.
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    let caches = variable("XDG_CACHE_HOME").map(PathBuf::from);
+    let caches = caches.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")))?;
+    Some(caches.join("neo"))
 }
 
 /// A variable that is set to something.

@@ -76,6 +76,8 @@ fn is_input(cause: &(dyn StdError + 'static)) -> Option<bool> {
         Some(error.is_input())
     } else if let Some(error) = cause.downcast_ref::<neo_backends::Error>() {
         Some(error.is_input())
+    } else if let Some(error) = cause.downcast_ref::<neo_backends::resident::Error>() {
+        Some(error.is_input())
     } else if let Some(error) = cause.downcast_ref::<neo_model::Error>() {
         Some(error.is_input())
     } else if let Some(error) = cause.downcast_ref::<neo_eval::Error>() {
@@ -94,6 +96,8 @@ fn hint(cause: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<neo_data::Error>() {
         error.hint()
     } else if let Some(error) = cause.downcast_ref::<neo_backends::Error>() {
+        error.hint()
+    } else if let Some(error) = cause.downcast_ref::<neo_backends::resident::Error>() {
         error.hint()
     } else if let Some(error) = cause.downcast_ref::<neo_model::Error>() {
         error.hint()

@@ -30,6 +30,9 @@ fn main() -> ExitCode {
     let cli = args::Cli::parse();
     neo_backends::host_memory::share_pools();
     progress::install_logging();
+    if let Some(folder) = environment::cache_folder() {
+        neo_backends::resident::cache_kernels_in(folder.join("kernels"));
+    }
     match commands::run(cli.command) {
         Ok(code) => code,
         Err(failure) => error::report(&failure),

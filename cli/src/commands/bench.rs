@@ -1,13 +1,13 @@
-//! `neo bench step`: how fast a recipe's training step is on a device, and where its time goes. The
-//! measuring is in `neo_train::bench`.
+//! `neo bench step`: how fast a recipe's training step is on a device, and where its time goes; `neo
+//! bench card`: what a card gives. The measuring is in `neo_train::bench` and `resident::facts`.
 
 use std::{fmt::Write as _, path::PathBuf};
 
-use neo_train::{
-    bench::StepBenchmark,
-    recipe::Recipe,
-    trace::chrome_trace,
+use neo_backends::resident::{
+    self,
+    facts::{Facts, Sizes},
 };
+use neo_train::{bench::StepBenchmark, recipe::Recipe, trace::chrome_trace};
 
 use crate::whole_file;
 
@@ -23,6 +23,16 @@ pub(crate) struct Args {
 enum What {
     /// Time training steps on random tokens; nothing is read but the recipe, nothing is written
     Step(StepArgs),
+    /// What an NVIDIA card gives: copies, launches, products and attention, as JSON
+    Card(CardArgs),
+}
+
+/// Options of `neo bench card`.
+#[derive(Debug, clap::Args)]
+struct CardArgs {
+    /// The card: cuda or cuda:N
+    #[arg(long, default_value = "cuda")]
+    device: String,
 }
 
 /// Options of `neo bench step`.
@@ -56,7 +66,24 @@ struct StepArgs {
 /// # Errors
 /// The recipe cannot be read, the device cannot be opened or fails.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let What::Step(args) = args.what;
+    match args.what {
+        What::Step(args) => step(&args),
+        What::Card(args) => card(&args),
+    }
+}
+
+fn card(args: &CardArgs) -> anyhow::Result<()> {
+    let device = neo_backends::device::open(&args.device)?;
+    let open = || {
+        let refusal = || resident::Error::Shape(format!("`{}` is no NVIDIA card", args.device));
+        resident::card_of(&device)?.ok_or_else(refusal)
+    };
+    let facts = Facts::measure(&open, Some(&device), &Sizes::of_models())?;
+    println!("{}", serde_json::to_string_pretty(&facts)?);
+    Ok(())
+}
+
+fn step(args: &StepArgs) -> anyhow::Result<()> {
     let device = neo_backends::device::open(&args.device)?;
     let recipe = Recipe::read(&args.recipe, &args.overrides)?;
     let found = StepBenchmark::run(&recipe, args.steps, &device)?;
