@@ -2,7 +2,8 @@
 //
 // Copies and products are asynchronous: they may happen at any time between their issue and the wait
 // for them. By default they happen at issue; with EMULATE_LATE_COPIES copies happen only when no
-// thread can go on without them, with EMULATE_LATE_PRODUCTS products at the wait, reading their
+// thread can go on without them (the last one first with EMULATE_REVERSED), with
+// EMULATE_LATE_PRODUCTS products at the wait, after other threads have had their turns, reading their
 // operands, registers too, only then; EMULATE_LATE is both. What is right only for one of these
 // times lacks a wait. Shared memory is read through descriptors and swizzle as the hardware does it.
 #pragma once
@@ -146,12 +147,17 @@ inline void multiply(const Product &product, int first_row) {
     }
 }
 
+inline void let_others_run() {
+    block.progressed = true;
+    yield();
+}
+
 // The products of a warp that are under way, and how far each lane is in issuing them.
 struct Products {
     std::deque<Product> queue;
-    u64 first = 0;             // the number of the first one in the queue
-    std::deque<u64> group_ends;  // by the number of the group
-    u64 issued[32] = {}, committed[32] = {};
+    u64 first = 0;  // the number of the first one in the queue
+    u64 issued[32] = {};
+    std::deque<u64> groups[32];  // for each lane and group not waited for, the number past its last product
     bool fenced[32] = {};
 };
 
@@ -175,6 +181,8 @@ inline void issue_product(int columns, bool n_major, float *d, const u32 *a, u64
     u64 number = all.issued[lane]++;
     if (number - all.first == all.queue.size()) all.queue.emplace_back();
     Product &product = all.queue[number - all.first];
+    if (product.arrived > 0 && (product.a_descriptor != a_descriptor || product.b_descriptor != b_descriptor))
+        misuse("lanes of a warp differ in their products");
     product.columns = columns;
     product.n_major = n_major;
     product.accumulate = accumulate;
@@ -191,17 +199,18 @@ inline void issue_product(int columns, bool n_major, float *d, const u32 *a, u64
 inline void commit_products() {
     Products &all = products();
     int lane = emulator::lane();
-    u64 group = all.committed[lane]++;
-    if (group == all.group_ends.size()) all.group_ends.push_back(all.issued[lane]);
-    if (all.group_ends[group] != all.issued[lane]) misuse("lanes of a warp differ in their products");
+    all.groups[lane].push_back(all.issued[lane]);
     all.fenced[lane] = false;
 }
 
 inline void wait_products(u64 pending) {
     Products &all = products();
-    u64 committed = all.committed[emulator::lane()];
-    if (committed <= pending) return;
-    u64 end = all.group_ends[committed - pending - 1];
+    std::deque<u64> &groups = all.groups[emulator::lane()];
+    u64 end = 0;
+    for (; groups.size() > pending; groups.pop_front()) end = groups.front();
+#ifdef EMULATE_LATE_PRODUCTS
+    for (int turn = 0; turn < 3 && all.first < end; ++turn) let_others_run();
+#endif
     while (all.first < end) {
         wait_until([&] { return all.first >= end || (!all.queue.empty() && all.queue.front().arrived == 32); });
         if (all.first < end) run_product(all);
@@ -243,10 +252,12 @@ inline void copy_box(void *to, const TensorMap &map, Barrier &barrier, int x0, i
         int at[4] = {x0, x1, x2, x3};
         emulator::copy_now(address, tensor, *state, at);
     };
-#ifdef EMULATE_LATE_COPIES
-    emulator::block.pending.push_back(copy);
-#else
+#ifndef EMULATE_LATE_COPIES
     copy();
+#elif defined(EMULATE_REVERSED)
+    emulator::block.pending.insert(emulator::block.pending.begin(), copy);
+#else
+    emulator::block.pending.push_back(copy);
 #endif
 }
 inline void prefetch_map(const TensorMap &) {}

@@ -74,7 +74,10 @@ struct Softmax {
     }
     INLINE float row_max(const float (&scores)[FORWARD.rows / 2], int half) const {
         float highest = max[half];
-        UNROLL for (int j = 0; j < FORWARD.rows / 4; ++j) highest = fmaxf(highest, scores[j / 2 * 4 + half * 2 + j % 2]);
+        UNROLL for (int j = 0; j < FORWARD.rows / 8; ++j) {
+            highest = fmaxf(highest, scores[4 * j + 2 * half]);
+            highest = fmaxf(highest, scores[4 * j + 2 * half + 1]);
+        }
         highest = fmaxf(highest, __shfl_xor_sync(0xffffffffu, highest, 1));
         return fmaxf(highest, __shfl_xor_sync(0xffffffffu, highest, 2));
     }
@@ -87,6 +90,8 @@ struct Softmax {
         }
         return sum;
     }
+    // Zero, which the compiler does not know before all exponentials are there.
+    INLINE int never() const { return sum[0] + sum[1] < 0; }
     INLINE float row_sum(int half) const {
         float all = sum[half] + __shfl_xor_sync(0xffffffffu, sum[half], 1);
         return all + __shfl_xor_sync(0xffffffffu, all, 2);
@@ -124,6 +129,13 @@ struct ForwardTile {
         shared.k_ring.release(k_ring);
         k_ring.advance();
     }
+    // Stands between the softmax and the wait for the output, which the assembler would otherwise move
+    // up to where the scores are there: what is waited for seems to depend on the softmax.
+    INLINE void wait_next_values() {
+        ForwardRing next = v_ring.next();
+        next.parity ^= softmax.never();
+        shared.v_ring.wait_full(next);
+    }
     INLINE void wait_output() {
         wgmma_wait<0>();
         pin(output);
@@ -135,8 +147,6 @@ struct ForwardTile {
         UNROLL for (int i = 0; i < D / 2; ++i) output[i] *= factors[i / 2 % 2];
     }
 
-    // The wait for the next values stands between the softmax and the wait for the output, which the
-    // assembler would otherwise move up to where the scores are there.
     INLINE void run() {
         float factors[2];
         barrier_wait(shared.q_full, 0);
@@ -155,8 +165,7 @@ struct ForwardTile {
             wait_scores<1>();
             mask<FORWARD.rows>(scores, seen, span.row(i));
             softmax.step(scores, factors);
-            pin(scores);
-            shared.v_ring.wait_full(v_ring.next());
+            wait_next_values();
             wait_output();
             rescale(factors);
             pack_operand<FORWARD.rows>(weights, scores);
@@ -168,13 +177,14 @@ struct ForwardTile {
     // Writes the outputs of 64 queries from `row` and, for each, the logarithm of its sum.
     INLINE void store(bf16 *out, float *lse, Work work, int heads, int seq, float scale) {
         int row = work.row + 64 * consumer;
+        i64 start = (i64(work.at.batch) * heads + work.at.head) * seq;
         float factors[2];
         UNROLL for (int half = 0; half < 2; ++half) {
             int query = row + fragment_row() + 8 * half;
             float sum = softmax.row_sum(half);
             factors[half] = __fdividef(1.0f, sum);
             if (fragment_column() == 0 && query < seq)
-                lse[(i64(work.at.batch) * heads + work.at.head) * seq + query] = softmax.max[half] * scale + __logf(sum);
+                lse[start + query] = softmax.max[half] * scale + __logf(sum);
         }
         i64 stride = i64(heads) * HEAD_DIM, token = i64(work.at.batch) * seq + row;
         store_rows(out + token * stride + work.at.head * HEAD_DIM, stride, seq - row, output, factors);
@@ -187,7 +197,7 @@ KERNEL void __launch_bounds__(FORWARD.threads(), 1)
                       int heads, int kv_heads, float scale) {
     ForwardShared &shared = *reinterpret_cast<ForwardShared *>(dynamic_shared());
     int group = heads / kv_heads, warpgroup = warp_index() / 4;
-    Work work = order_work(seq, heads, batch, FORWARD_QUERIES, CACHED_ROWS / seq * group, true);
+    Work work = order_work(seq, heads, batch, FORWARD_QUERIES, cached_heads(seq) * group, true);
     const int *row_starts = of_batch(starts, work.at.batch, seq);
     Span<FORWARD.rows> span = key_span<FORWARD_QUERIES, FORWARD.rows>(row_starts, work.row, seq);
     if (threadIdx.x == 0) {

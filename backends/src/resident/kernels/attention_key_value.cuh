@@ -23,7 +23,7 @@ KERNEL void __launch_bounds__(KEY_VALUE.threads(), 1)
                                  int row, int batch, int seq, int heads, int kv_heads, float scale) {
     KeyValueShared &shared = *reinterpret_cast<KeyValueShared *>(dynamic_shared());
     int group = heads / kv_heads, warpgroup = warp_index() / 4;
-    Work work = order_work(seq, kv_heads, batch, KEY_VALUE_KEYS, CACHED_ROWS / seq / group, false);
+    Work work = order_work(seq, kv_heads, batch, KEY_VALUE_KEYS, cached_heads(seq) / group, false);
     const int *row_ends = of_batch(ends, work.at.batch, seq);
     Span<KEY_VALUE.rows> span = query_span<KEY_VALUE_KEYS, KEY_VALUE.rows>(row_ends, work.row, seq);
     GroupSpan all = {span, {work.at.head * group, work.at.batch}, group};

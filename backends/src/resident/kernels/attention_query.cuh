@@ -136,7 +136,7 @@ KERNEL void __launch_bounds__(QUERY.threads(), 1)
                              int seq, int heads, int kv_heads, float scale) {
     QueryShared &shared = *reinterpret_cast<QueryShared *>(dynamic_shared());
     int group = heads / kv_heads, warpgroup = warp_index() / 4;
-    Work work = order_work(seq, heads, batch, QUERY_QUERIES, CACHED_ROWS / seq * group, true);
+    Work work = order_work(seq, heads, batch, QUERY_QUERIES, cached_heads(seq) * group, true);
     const int *row_starts = of_batch(starts, work.at.batch, seq);
     Span<QUERY.rows> span = key_span<QUERY_QUERIES, QUERY.rows>(row_starts, work.row, seq);
     if (threadIdx.x == 0) {

@@ -14,7 +14,7 @@
 constexpr int D = (HEAD_DIM + 63) / 64 * 64;
 
 // All that is tuned: consumer warpgroups, rows of a streamed tile, tiles of each stream in flight,
-// registers of a consumer's and of the producer's threads (all together at most 512 a thread of four).
+// registers of a consumer's and of the producer's threads (one thread of each warpgroup has 512 in all).
 struct Tiles {
     int consumers, rows, stages, consumer_registers, producer_registers;
     INLINE constexpr int threads() const { return 128 * (consumers + 1); }
@@ -24,12 +24,26 @@ INLINE constexpr Tiles by_width(Tiles d64, Tiles d128, Tiles d192, Tiles d256) {
     return D == 64 ? d64 : D == 128 ? d128 : D == 192 ? d192 : d256;
 }
 
+// The choice for each width; one to be tried instead can be given on the compiler's command line.
+#ifndef FORWARD_TILES
+#define FORWARD_TILES \
+    by_width({3, 128, 4, 160, 32}, {2, 128, 2, 240, 24}, {2, 112, 2, 240, 24}, {2, 80, 2, 240, 24})
+#endif
+#ifndef KEY_VALUE_TILES
+#define KEY_VALUE_TILES \
+    by_width({2, 96, 4, 240, 24}, {2, 64, 4, 240, 24}, {2, 96, 2, 240, 24}, {2, 64, 2, 240, 24})
+#endif
+#ifndef QUERY_TILES
+#define QUERY_TILES \
+    by_width({2, 128, 4, 240, 24}, {2, 96, 3, 240, 24}, {2, 80, 2, 240, 24}, {2, 64, 1, 240, 24})
+#endif
+
 // 64 queries a consumer; streams keys and values.
-constexpr Tiles FORWARD = by_width({3, 128, 4, 160, 32}, {2, 128, 2, 240, 24}, {2, 112, 2, 240, 24}, {2, 80, 2, 240, 24});
+constexpr Tiles FORWARD = FORWARD_TILES;
 // Streams queries and gradients of outputs. Up to D = 128, 64 keys a consumer; above, two consumers share 64.
-constexpr Tiles KEY_VALUE = by_width({2, 96, 4, 240, 24}, {2, 64, 3, 240, 24}, {2, 96, 2, 240, 24}, {2, 64, 2, 240, 24});
+constexpr Tiles KEY_VALUE = KEY_VALUE_TILES;
 // 64 queries a consumer; streams keys and values. Keys, which are needed longer, have two stages at least.
-constexpr Tiles QUERY = by_width({2, 128, 4, 240, 24}, {2, 96, 3, 240, 24}, {2, 80, 2, 240, 24}, {2, 64, 1, 240, 24});
+constexpr Tiles QUERY = QUERY_TILES;
 
 INLINE constexpr int tile_bytes(int rows) { return rows * D * 2; }
 
@@ -110,5 +124,5 @@ INLINE Work order_work(int seq, int heads, int batch, int rows, int section, boo
     return {{head % heads, head / heads}, (last_first ? tiles - 1 - tile : tile) * rows};
 }
 
-// Rows of two streams that are in the L2 cache together.
-constexpr int CACHED_ROWS = (32 << 20) / (HEAD_DIM * 4);
+// Heads of `seq` rows of which two streams are in the L2 cache together.
+INLINE int cached_heads(int seq) { return max((32 << 20) / (HEAD_DIM * 4) / seq, 1); }

@@ -35,7 +35,8 @@ INLINE u8 *dynamic_shared() {
 INLINE u32 shared_address(const void *pointer) { return u32(__cvta_generic_to_shared(pointer)); }
 
 INLINE void barrier_init(Barrier &barrier, int count) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&barrier)), "r"(count) : "memory");
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&barrier)), "r"(count)
+                 : "memory");
 }
 
 // Makes initialised barriers known to the copy engine; a barrier of the block has to follow.
@@ -69,8 +70,9 @@ INLINE void barrier_wait(Barrier &barrier, int parity) {
 // Copies the box at these coordinates (innermost first) to shared memory; its bytes arrive at `barrier`.
 INLINE void copy_box(void *to, const TensorMap &map, Barrier &barrier, int x0, int x1, int x2, int x3) {
     asm volatile(
-        "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];"
-        ::"r"(shared_address(to)), "l"(&map), "r"(shared_address(&barrier)), "r"(x0), "r"(x1), "r"(x2), "r"(x3)
+        "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
+        "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(shared_address(to)), "l"(&map),
+        "r"(shared_address(&barrier)), "r"(x0), "r"(x1), "r"(x2), "r"(x3)
         : "memory");
 }
 
@@ -98,8 +100,14 @@ INLINE void store_global(void *to, const u32 (&x)[4]) {
                  : "memory");
 }
 
-template <int REGISTERS> INLINE void grow_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
-template <int REGISTERS> INLINE void shrink_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
+// Registers of a thread from here on, for all four warps of a warpgroup.
+template <int REGISTERS> INLINE void grow_registers() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}
+
+template <int REGISTERS> INLINE void shrink_registers() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}
 
 #else
 #include "hopper.h"

@@ -32,7 +32,9 @@ INLINE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory
 INLINE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
 // Waits until at most PENDING groups are under way.
-template <int PENDING> INLINE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory"); }
+template <int PENDING> INLINE void wgmma_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
+}
 
 // Keeps the compiler from moving across this point (a wait) what gives these registers their values
 // or uses them.
