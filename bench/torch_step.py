@@ -205,8 +205,8 @@ def run(recipe, mode, args):
     if device == "cuda":
         attention, backend = fastest_attention(micro, m["n_heads"], m["n_kv_heads"], seq, m["head_dim"], compute)
         torch.cuda.reset_peak_memory_stats()
-    model = Decoder(m, seq, "naive" not in mode, recipe["recompute"], compute).to(device)
-    model.cos, model.sin = model.cos.to(device), model.sin.to(device)
+    with torch.device(device):
+        model = Decoder(m, seq, "naive" not in mode, recipe["recompute"], compute)
     if mode == "masters":
         model.to(compute)
     lr = recipe["phase"][0]["schedule"]["peak_lr"]
