@@ -7,7 +7,8 @@
 #     attention  forward and backward by head dim and length, neo's beside PyTorch's
 #     run        8 minutes of a 250M model on real text, killed once and gone on with bit by bit
 #     memory     2,000 steps: is memory flat, and is the peak what `neo plan` said
-# Each ends with a short table; all that was measured is kept in OUT (a temporary folder unless set).
+# Each ends with a short table; all that was measured is kept in RESULTS (a temporary folder unless
+# set; `run` writes checkpoints of 3 GB there). In a folder that is set the next stage goes on.
 #
 # The machine needs a driver, and python3 with torch; no compiler. NEO is the program with CUDA in it,
 # as it is or packed by xz, which makes it small enough to be carried along:
@@ -26,7 +27,7 @@ stages='facts|parity|speed|attention|run|memory'
 [[ $# -ge 2 ]] || { echo "usage: bench/cuda.sh $stages NEO [ROW..]" >&2; exit 2; }
 stage="$1" packed_neo="$2"
 shift 2
-out="${OUT:-$(mktemp -d)}"
+out="${RESULTS:-$(mktemp -d)}"
 device="${DEVICE:-cuda}"
 mkdir -p "$out"
 
@@ -62,9 +63,12 @@ corpus() {
 neo="$(unpacked "$packed_neo")"
 tables() { python3 bench/cuda_tables.py "$@"; }
 
-# What `neo bench card` says of this card, measured once.
+# What `neo bench card` says of this card, measured once; without it PyTorch's figures stand alone.
 card() {
-    [[ -s "$out/card.json" ]] || "$neo" bench card --device "$device" > "$out/card.json"
+    [[ -s "$out/card.json" ]] || "$neo" bench card --device "$device" > "$out/card.json" || {
+        echo "neo bench card failed" >&2
+        echo '{}' > "$out/card.json"
+    }
 }
 
 facts() {

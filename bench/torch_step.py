@@ -20,6 +20,7 @@ import contextlib
 import functools
 import json
 import math
+import os
 import resource
 import statistics
 import subprocess
@@ -200,11 +201,12 @@ def run(recipe, mode, args):
     micro = batch["micro_batch_sequences"]
     bf16 = recipe["precision"] == "bf16"
     compute = torch.bfloat16 if bf16 else torch.float32
-    backend, attention = contextlib.nullcontext(), "default"
+    attention, backend = "default", contextlib.nullcontext
     if device == "cuda":
         attention, backend = fastest_attention(micro, m["n_heads"], m["n_kv_heads"], seq, m["head_dim"], compute)
-    model = Decoder(m, seq, "naive" not in mode, recipe["recompute"], compute).to(device)
-    model.cos, model.sin = model.cos.to(device), model.sin.to(device)
+        torch.cuda.reset_peak_memory_stats()
+    with torch.device(device):
+        model = Decoder(m, seq, "naive" not in mode, recipe["recompute"], compute)
     if mode == "masters":
         model.to(compute)
     lr = recipe["phase"][0]["schedule"]["peak_lr"]
@@ -222,7 +224,7 @@ def run(recipe, mode, args):
         start = time.perf_counter()
         total = torch.zeros((), device=device)
         for part in ids.split(micro):
-            with autocast(), backend:
+            with autocast(), backend():
                 loss = loss_of(part[:, :-1], part[:, 1:]) * (len(part) / rows)
                 loss.backward()
             total += loss.detach()
@@ -271,7 +273,9 @@ def timed_in_its_own_process(mode, micro, args):
         command += ["--whole"] if args.whole else []
         for override in [*args.set, f"batch.micro_batch_sequences={micro}"]:
             command += ["--set", override]
-        done = subprocess.run(command, capture_output=True, text=True)
+        # Memory that is free in pieces is used as well: the micro-batch is what fits, not what packs well.
+        environment = os.environ | {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode == 0:
             return json.loads(done.stdout.splitlines()[-1])
         if done.returncode != OUT_OF_MEMORY or micro == 1:
