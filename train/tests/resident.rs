@@ -6,11 +6,14 @@
 #![cfg(any(feature = "emulated", feature = "cuda"))]
 #![expect(clippy::unwrap_used, reason = "a test may unwrap outside its test functions too")]
 
+use std::path::Path;
+
 use burn::tensor::{DType, Device};
 use neo_backends::{Precision, device, resident::Card};
 use neo_data::loader::TokenBatch;
 use neo_model::{ModelConfig, Recompute, Transformer, load::f32_specs, load::to_host};
 use neo_train::{
+    checkpoint::{Checkpoint, TrainState},
     learner::Learner,
     optimizer::Optimizer,
     recipe::{AttentionSpan, OptimizerSettings},
@@ -178,6 +181,60 @@ fn cards() -> Vec<Box<dyn Fn() -> Box<dyn Card>>> {
         eprintln!("skipped: no card; build with the feature `emulated` for one in host memory");
         Vec::new()
     }
+}
+
+/// Weights and moments to the last bit.
+fn state(learner: &Learner) -> Vec<Vec<u8>> {
+    let streams = [learner.weight_stream(), learner.moment_stream()];
+    streams.into_iter().flat_map(|stream| stream.tensors.map(|t| t.unwrap().bytes)).collect()
+}
+
+#[test]
+fn a_run_that_goes_on_from_a_checkpoint_is_the_uninterrupted_one() {
+    let case = Case { precision: Precision::Bf16, n_heads: 2, head_dim: 64, ..PLAIN };
+    let optimizer = OptimizerSettings { moments: Precision::Bf16, ..OPTIMIZER };
+    let (config, host, batch) = (case.config(), Device::flex(), case.batch());
+    let settings = case.settings(&config, case.precision, &host);
+    for card in cards() {
+        let fresh = || Resident::new(card(), &settings, case.seq, optimizer).unwrap();
+        let started = || {
+            let mut resident = fresh();
+            resident.initialise(7).unwrap();
+            let mut learner = Learner::Card(resident);
+            for _ in 0..2 {
+                learner.step(&batch, 1e-3, &settings).unwrap();
+            }
+            learner
+        };
+        let mut uninterrupted = started();
+        let folder = tempfile::tempdir().unwrap();
+        let saved = save(&started(), &config, folder.path());
+        let mut resumed = fresh();
+        resumed.restore(&saved).unwrap();
+        let mut resumed = Learner::Card(resumed);
+        assert_eq!(resumed.updates(), 2);
+        let outcomes = [&mut uninterrupted, &mut resumed].map(|learner| {
+            let outcome = learner.step(&batch, 1e-3, &settings).unwrap();
+            (outcome.loss.to_bits(), outcome.grad_norm.to_bits())
+        });
+        assert_eq!(outcomes[0], outcomes[1]);
+        assert!(state(&uninterrupted) == state(&resumed), "weights or moments differ");
+    }
+}
+
+fn save(learner: &Learner, config: &ModelConfig, folder: &Path) -> Checkpoint {
+    let train_state = TrainState {
+        step: 2,
+        tokens: 0,
+        phase: 0,
+        step_in_phase: 2,
+        optimizer_steps: learner.updates(),
+        recipe_hash: String::new(),
+        corpus_hash: String::new(),
+        seed: 7,
+    };
+    let (weights, moments) = (learner.weight_stream(), learner.moment_stream());
+    Checkpoint::write(folder, &train_state, config, None, weights, moments, 1).unwrap()
 }
 
 const BF16: f64 = 2e-2;

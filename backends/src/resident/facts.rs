@@ -162,7 +162,7 @@ impl Facts {
         let bench = Bench::new(&*card)?;
         let copy_gb_per_sec = bench.copy(sizes.copy_bytes)?;
         let launch = bench.launch(device)?;
-        let square = |&size: &usize| Ok(bench.layer("square", size, size, size, None)?.tflops[0]);
+        let square = |&size: &usize| square_tflops(&*card, size, Element::Bf16);
         let rates: Result<Vec<f64>, Error> = sizes.squares.iter().map(square).collect();
         let layer = |&(name, inner, outer): &(&'static str, usize, usize)| {
             bench.layer(name, sizes.tokens, inner, outer, device)
@@ -191,6 +191,29 @@ impl Facts {
             attention,
         })
     }
+}
+
+/// TFLOP/s of a square product.
+///
+/// # Errors
+/// A card that refuses or is too small.
+pub fn square_tflops(card: &dyn Card, size: usize, element: Element) -> Result<f64, Error> {
+    let bytes = size * size * bytes_of(element);
+    let memory = Taken::new(card, 3 * bytes)?;
+    fill(card, memory.at, 2 * size * size, element)?;
+    let matrix = |i: usize| Matrix::new(memory.at.offset(i * bytes), size);
+    let product = Product {
+        size: [size; 3],
+        a: matrix(0),
+        b: matrix(1).t(),
+        out: matrix(2),
+        add: None,
+        element,
+        out_element: element,
+        batch: 1,
+    };
+    let seconds = seconds(card, || card.multiply(&product))?;
+    Ok(2.0 * (size as f64).powi(3) / seconds / 1e12)
 }
 
 /// A card with a kernel that copies.
