@@ -1,15 +1,18 @@
 //! What the kernel tests share: the device, seeded inputs, and the comparison of a tensor with f64.
 //!
-//! `reference.rs` holds plain f64 loops, `cases.rs` runs every kernel against them. A test binary
-//! picks the number format and the form and calls one function of `cases` per kernel.
+//! `reference.rs` holds plain f64 loops, `cases.rs` runs every kernel against them, `random.rs` draws
+//! inputs. A test binary picks the number format and the form and calls one function of `cases` per
+//! kernel.
 
 pub(crate) mod cases;
+mod random;
 pub(crate) mod reference;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+pub(crate) use random::Random;
 
 /// The device named by `NEO_TEST_DEVICE`, or `flex`.
 pub(crate) fn device() -> &'static Device {
@@ -103,34 +106,6 @@ impl Setup {
             DType::BF16 => f64::from(f32::from_bits(value.to_bits() & 0xffff_0000)),
             _ => f64::from(value),
         }
-    }
-}
-
-/// Draws that depend on nothing but the seed (SplitMix64).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// Uniform in `[0, n)`.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    pub(crate) fn normal(&mut self) -> f64 {
-        let uniform = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        let (a, b) = (uniform(self.next()), uniform(self.next()));
-        (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
     }
 }
 

@@ -1,0 +1,32 @@
+//! All flash kernels in a row against the composed form: as many tiles as real rows have.
+
+use super::{Problem, Shape, composed, flash::Flash};
+use crate::{
+    bench::on_cards,
+    numbers::{Bf16, F32},
+};
+
+/// Lengths for a card of silicon; the emulated one is too slow for them.
+const LONG: [usize; 2] = [2048, 8192];
+/// A length for the emulated card, so that this comparison itself is tested.
+const SHORT: [usize; 1] = [150];
+
+#[test]
+fn flash_attention_of_long_rows_is_composed_attention() {
+    on_cards(|bench| {
+        let is_emulated = bench.card.name() == "emulated card";
+        let lengths: &[usize] = if is_emulated { &SHORT } else { &LONG };
+        for (&seq, documents) in lengths.iter().flat_map(|seq| [(seq, false), (seq, true)]) {
+            for head_dim in if is_emulated { &[128][..] } else { &[64, 128, 192, 256] } {
+                let Some(flash) = Flash::compile(bench, *head_dim) else { return };
+                let shape =
+                    Shape { batch: 1, seq, heads: 2, kv_heads: 1, head_dim: *head_dim, documents };
+                let problem = Problem::new(shape, Bf16);
+                let (found, expected) = (flash.attend(&problem), composed::attend(bench, &problem));
+                bench.close("long out", Bf16, &found.out, &expected.out, &shape);
+                bench.close("long lse", F32, &found.lse, &expected.lse, &shape);
+                bench.close("long d_qkv", Bf16, &found.d_qkv, &expected.d_qkv, &shape);
+            }
+        }
+    });
+}
