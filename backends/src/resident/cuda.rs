@@ -22,12 +22,8 @@ use super::{
 use products::Products;
 use staging::Staging;
 
-/// Dynamic shared memory that a kernel has without asking.
-const FREE_SHARED_BYTES: u32 = 48 << 10;
-
 /// A card, its stream, and what was compiled and recorded for it.
 pub struct Cuda {
-    context: Arc<CudaContext>,
     stream: sys::CUstream,
     name: String,
     capability: (u32, u32),
@@ -37,9 +33,12 @@ pub struct Cuda {
     modules: RefCell<HashMap<String, sys::CUmodule>>,
     kernels: RefCell<Vec<Function>>,
     recordings: RefCell<Vec<sys::CUgraphExec>>,
+    /// Dropped last: what is above gives back to it.
+    context: Arc<CudaContext>,
 }
 
-/// A kernel, and the dynamic shared memory it was last allowed.
+/// A kernel, and the dynamic shared memory that it was last allowed: some is always asked for, since
+/// what a kernel has without asking depends on what it has besides.
 struct Function {
     function: sys::CUfunction,
     shared_bytes: u32,
@@ -215,7 +214,7 @@ impl Card for Cuda {
             let function = unsafe { result::module::get_function(module, symbol) };
             let function =
                 function.map_err(|problem| Error::call(format!("finding `{name}`"), problem))?;
-            kernels.push(Function { function, shared_bytes: FREE_SHARED_BYTES });
+            kernels.push(Function { function, shared_bytes: 0 });
             Ok(Kernel(kernels.len() - 1))
         };
         names.iter().map(find).collect()

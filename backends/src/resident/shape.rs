@@ -83,7 +83,8 @@ impl Settings {
     /// Refuses what the kernels do not take.
     ///
     /// # Errors
-    /// An odd head, widths that 16-byte accesses do not divide, or sizes beyond 32 bits.
+    /// An odd head, widths that 16-byte accesses do not divide, sizes beyond 32 bits, or more rows
+    /// than a grid of blocks has along its second axis.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let d = &self.decoder;
         if !d.head_dim.is_multiple_of(2) {
@@ -96,7 +97,8 @@ impl Settings {
             }
         }
         let widest = d.vocab.max(2 * d.d_ff).max(d.qkv_width());
-        if self.tokens().checked_mul(widest).is_none_or(|n| n > i32::MAX as usize * 8) {
+        let too_wide = self.tokens().checked_mul(widest).is_none_or(|n| n > i32::MAX as usize * 8);
+        if too_wide || self.rows > usize::from(u16::MAX) {
             return Err(Error::Shape("a micro-batch is too large for one pass".into()));
         }
         Ok(())

@@ -266,7 +266,7 @@ impl Step {
         let heads = self.settings.rows * self.settings.decoder.n_heads;
         let at_once = numbers_at_once(self.composed().score_row, self.settings.element);
         let threads = threads_for(chunk.keys.div_ceil(at_once), 256);
-        Geometry { grid: [chunk.len as u32, heads as u32, 1], threads, shared_bytes: 0 }
+        Geometry { grid: [heads as u32, chunk.len as u32, 1], threads, shared_bytes: 0 }
     }
 
     /// Row sums of attended values times their gradient.

@@ -28,8 +28,7 @@ pub fn cache_kernels_in(folder: PathBuf) {
 /// # Errors
 /// A source that NVRTC refuses, with what it says.
 pub fn compile(source: &Source, macros: &[(&str, String)], arch: &str) -> Result<Vec<u8>, Error> {
-    let mut options = vec![format!("--gpu-architecture={arch}"), "--std=c++17".to_owned()];
-    options.extend(macros.iter().map(|(name, value)| format!("-D{name}={value}")));
+    let options = options(macros, arch);
     let program = Program::new(source)?;
     // SAFETY: the program was just made.
     if let Err(problem) = unsafe { compile_program(program.0, &options) } {
@@ -40,6 +39,12 @@ pub fn compile(source: &Source, macros: &[(&str, String)], arch: &str) -> Result
         });
     }
     program.code().map_err(|problem| Error::call(format!("reading `{}`", source.name), problem))
+}
+
+fn options(macros: &[(&str, String)], arch: &str) -> Vec<String> {
+    let target = [format!("--gpu-architecture={arch}"), "--std=c++17".to_owned()];
+    let macros = macros.iter().map(|(name, value)| format!("-D{name}={value}"));
+    target.into_iter().chain(macros).collect()
 }
 
 /// The card's code from the cache, or compiled and put there.
@@ -73,7 +78,7 @@ fn keep(path: &Path, code: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&unfinished, path)
 }
 
-/// Changes with the sources, the macros, the card's architecture and the compiler.
+/// Changes with the sources, the options and the compiler.
 fn key(source: &Source, macros: &[(&str, String)], arch: &str) -> Result<String, Error> {
     let (mut major, mut minor): (c_int, c_int) = (0, 0);
     // SAFETY: two places to write to.
@@ -85,7 +90,7 @@ fn key(source: &Source, macros: &[(&str, String)], arch: &str) -> Result<String,
     for header in HEADERS {
         hasher.update(header.text);
     }
-    hasher.update(format!("{macros:?} {arch} {major}.{minor}"));
+    hasher.update(format!("{:?} {major}.{minor}", options(macros, arch)));
     Ok(hasher.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -38,7 +38,7 @@ struct Key {
     formats: [bool; 2],
     adds: bool,
     batch: usize,
-    /// The largest power of two, up to 16, that all addresses are multiples of.
+    /// The largest power of two, up to 256, that all addresses are multiples of.
     alignment: u64,
 }
 
@@ -116,7 +116,7 @@ impl Drop for Products {
 impl Key {
     fn of(product: &Product) -> Self {
         let &Product { size, a, b, out, add, element, out_element, batch } = product;
-        let addresses = a.at.0 | b.at.0 | out.at.0 | add.map_or(0, |at| at.0) | 16;
+        let addresses = a.at.0 | b.at.0 | out.at.0 | add.map_or(0, |at| at.0) | 256;
         Self {
             size,
             rows: [a, b, out].map(|matrix| matrix.row),
@@ -142,7 +142,7 @@ fn choose(
     let a = layout(product.a, [m, k], element, product.batch)?;
     let b = layout(product.b, [k, n], element, product.batch)?;
     let out = layout(product.out, [m, n], out_element, product.batch)?;
-    let preference = preference(alignment)?;
+    let preference = preference(alignment, product.out_element)?;
     // SAFETY: all of them were just made; the library calls its left factor `a`, ours is its `b`.
     let found = unsafe {
         let found =
@@ -214,19 +214,29 @@ fn layout(
     Ok(layout)
 }
 
-/// How much workspace there is and what addresses are multiples of.
-fn preference(alignment: u64) -> Result<sys::cublasLtMatmulPreference_t, Error> {
-    use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
+/// How much workspace there is, what addresses are multiples of, and that parts of a sum are added
+/// in f32: nothing is rounded to `out_element` before the sum is whole.
+fn preference(
+    alignment: u64,
+    out_element: Element,
+) -> Result<sys::cublasLtMatmulPreference_t, Error> {
+    use sys::{
+        cublasLtMatmulPreferenceAttributes_t as Attribute, cublasLtReductionScheme_t as Scheme,
+    };
     let failed = || library("asking for an algorithm");
     let preference = result::create_matmul_pref().map_err(failed())?;
     let (workspace, alignment) = (WORKSPACE_BYTES, alignment as u32);
+    let schemes = match out_element {
+        Element::F32 => Scheme::CUBLASLT_REDUCTION_SCHEME_MASK,
+        Element::Bf16 => Scheme::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE,
+    } as u32;
     let alignments = [
         Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
         Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
         Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
         Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
     ];
-    // SAFETY: a size and four unsigned numbers, as the attributes ask for.
+    // SAFETY: a size, and else unsigned numbers of 32 bits, as the attributes ask for.
     unsafe {
         result::set_matmul_pref_attribute(
             preference,
@@ -235,11 +245,13 @@ fn preference(alignment: u64) -> Result<sys::cublasLtMatmulPreference_t, Error> 
             size_of::<usize>(),
         )
         .map_err(failed())?;
-        for attribute in alignments {
+        let numbers = alignments.map(|attribute| (attribute, alignment));
+        let scheme = (Attribute::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes);
+        for (attribute, number) in numbers.into_iter().chain([scheme]) {
             result::set_matmul_pref_attribute(
                 preference,
                 attribute,
-                (&raw const alignment).cast(),
+                (&raw const number).cast(),
                 size_of::<u32>(),
             )
             .map_err(failed())?;

@@ -11,10 +11,10 @@ struct Query {
     int begin, end;  // of the keys that it sees
 
     INLINE Query(const int *starts, int first_query, int chunk, int row, int seq, int heads) {
-        batch = blockIdx.y / heads;
-        position = first_query + blockIdx.x;
-        scores = (u64(blockIdx.y) * chunk + blockIdx.x) * row;
-        stat = u64(blockIdx.y) * seq + position;
+        batch = blockIdx.x / heads;
+        position = first_query + blockIdx.y;
+        scores = (u64(blockIdx.x) * chunk + blockIdx.y) * row;
+        stat = u64(blockIdx.x) * seq + position;
         begin = starts ? starts[u64(batch) * seq + position] : 0;
         end = position + 1;
     }
@@ -53,7 +53,7 @@ template <int N> INLINE void softmax_row(ELEMENT *scores, float *lse, const Quer
 // - scores: [batch * heads, chunk, row], of which `keys` columns are used, a few more may be written
 // - lse: [batch * heads, seq]
 // - starts: [batch, seq], the first key that each query sees, or null
-// - grid: (chunk, batch * heads)
+// - grid: (batch * heads, chunk)
 KERNEL void attention_softmax(ELEMENT *scores, float *lse, const int *starts, int first_query, int chunk, int keys,
                               int row, int seq, int heads, float scale) {
     Query query(starts, first_query, chunk, row, seq, heads);

@@ -127,9 +127,10 @@ INLINE void backward_rows(const ELEMENT *x, const ELEMENT *w, const float *rstd,
 
 // The gradient of the input, added to `around` (or null), and each block's share of the weight's.
 // - x, dy, around, dx: [tokens, d]; dx may be dy or around; partial: [grid, d]
-// - grid: any; shared: 4 bytes for each of d rounded up to a multiple of the block's WIDTH * threads
-KERNEL void rms_norm_backward(const ELEMENT *x, const ELEMENT *w, const float *rstd, const ELEMENT *dy,
-                              const ELEMENT *around, ELEMENT *dx, float *partial, int d, int tokens) {
+// - grid: any; block: at most 1024; shared: 4 bytes for each of d rounded up to a multiple of the block's WIDTH * threads
+KERNEL void __launch_bounds__(1024)
+    rms_norm_backward(const ELEMENT *x, const ELEMENT *w, const float *rstd, const ELEMENT *dy, const ELEMENT *around,
+                      ELEMENT *dx, float *partial, int d, int tokens) {
     if (d % WIDTH<ELEMENT> == 0)
         backward_rows<WIDTH<ELEMENT>>(x, w, rstd, dy, around, dx, partial, d, tokens);
     else
