@@ -33,6 +33,8 @@ pub const HOST_GAP: &str = "host gap";
 pub const STEP: &str = "step";
 /// Rows, columns and inner size of the product that the matrix rate is measured with.
 const MATRIX_SIZE: usize = 2048;
+/// The same on a card that holds the whole step.
+const CARD_MATRIX_SIZE: usize = 8192;
 /// How long the matrix rate is measured.
 const MATRIX_TIME: Duration = Duration::from_secs(1);
 
@@ -112,7 +114,11 @@ impl StepBenchmark {
             Ok((outcome, started.elapsed()))
         };
 
-        let matrix_before = matrix_tflops(recipe.precision.compute_dtype(), device)?;
+        let matrix_rate = |learner: &Learner| match learner {
+            Learner::Tensors(_) => matrix_tflops(recipe.precision.compute_dtype(), device),
+            Learner::Card(resident) => resident.matrix_tflops(CARD_MATRIX_SIZE),
+        };
+        let matrix_before = matrix_rate(&learner)?;
         let (mut losses, mut seconds) = (Vec::new(), Vec::new());
         for idx in 0..WARM_UP_STEPS + n_steps {
             let (outcome, time) = step(&mut learner)?;
@@ -124,7 +130,7 @@ impl StepBenchmark {
         let peak_bytes = memory::peak(device);
         let (observed, spans) = profile::measure(|| step(&mut learner));
         let observed_ms = 1e3 * observed?.1.as_secs_f64();
-        let matrix_after = matrix_tflops(recipe.precision.compute_dtype(), device)?;
+        let matrix_after = matrix_rate(&learner)?;
 
         seconds.sort_by(f64::total_cmp);
         let median = seconds[seconds.len() / 2];

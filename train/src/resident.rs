@@ -5,9 +5,10 @@ use std::path::Path;
 
 use burn::tensor::{DType, Device};
 use neo_backends::{
-    Precision,
+    Precision, profile,
     resident::{
         Card, Decoder, Keep, MemoryPlan, MicroBatch, Settings, State, Step, UpdateSettings,
+        facts::square_tflops,
     },
 };
 use neo_data::loader::TokenBatch;
@@ -159,6 +160,14 @@ impl Resident {
         self.step.plan()
     }
 
+    /// Rate of one large product in the format of the model's, TFLOP/s.
+    ///
+    /// # Errors
+    /// A card that fails or has no room for it.
+    pub fn matrix_tflops(&self, size: usize) -> Result<f64> {
+        Ok(square_tflops(self.step.card(), size, self.step.settings().element)?)
+    }
+
     /// Updates done since the moments were zero.
     pub fn updates(&self) -> u64 {
         self.updates
@@ -180,6 +189,7 @@ impl Resident {
     pub fn step(&mut self, batch: &TokenBatch, lr: f64) -> Result<StepOutcome> {
         self.queue_gradients(batch)?;
         let OptimizerSettings { beta1, beta2, eps, weight_decay, clip_norm, .. } = self.optimizer;
+        let _stage = profile::stage("update", &self.device);
         let update = self.updates + 1;
         let settings = UpdateSettings { lr, beta1, beta2, eps, weight_decay, clip_norm, update };
         let grad_norm = self.step.update(&settings)?;
@@ -207,6 +217,7 @@ impl Resident {
             return Err(Error::Setting("a batch has no token that counts in the loss".into()));
         }
         for start in (0..batch.n_sequences).step_by(rows) {
+            let _stage = profile::stage("micro-batch", &self.device);
             let part = batch.rows(start..start + rows);
             let parts = micro_batch_parts(&part, n_targets);
             let micro_batch = MicroBatch {
