@@ -53,12 +53,15 @@ fn cards() -> Vec<(String, Box<dyn Card>)> {
 fn emulated_cards() -> Vec<(String, Box<dyn Card>)> {
     use neo_backends::resident::emulated::{Behaviour, Emulated};
     let behaviours = [
-        Behaviour::HOPPER,
-        Behaviour { reversed: true, late: true, ..Behaviour::HOPPER },
-        Behaviour::AMPERE,
+        ("hopper", Behaviour::HOPPER),
+        (
+            "hopper, reversed and late",
+            Behaviour { reversed: true, late: true, ..Behaviour::HOPPER },
+        ),
+        ("ampere", Behaviour::AMPERE),
     ];
-    let card = |behaviour| -> (String, Box<dyn Card>) {
-        (format!("{behaviour:?}"), Box::new(Emulated::new(behaviour)))
+    let card = |(name, behaviour): (&str, _)| -> (String, Box<dyn Card>) {
+        (format!("an emulated card ({name})"), Box::new(Emulated::new(behaviour)))
     };
     behaviours.map(card).into()
 }

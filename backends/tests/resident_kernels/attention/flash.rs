@@ -1,8 +1,7 @@
 //! The flash kernels for Hopper, each on its own: output and log-sum-exp, row sums, gradients.
 //!
-//! Head sizes are those that the kernels are tuned for, one far below and one between. Not every
-//! combination of head size, heads, length and documents runs, but every pair of neighbours in this
-//! list of properties does somewhere.
+//! Head sizes are those that the kernels are tuned for, one far below and one between. Every head size
+//! meets every length, with documents and without, and every number of heads; so do length and heads.
 
 use neo_backends::resident::{
     card::{Address, Arg, Geometry, Kernel, TensorMap, TiledArray},
@@ -24,51 +23,54 @@ const NAMES: [&str; 4] = [
     "attention_backward_query",
 ];
 
-/// Query and key heads, length, and whether there are documents.
-type Case = ((usize, usize), usize, bool);
-
-fn check_head_dim(head_dim: usize, cases: &[Case]) {
-    on_cards(|bench| {
-        let Some(flash) = Flash::compile(bench, head_dim) else { return };
-        for &((heads, kv_heads), seq, documents) in cases {
-            // A second row shows that rows do not see each other; long ones are slow to emulate.
-            let batch = if seq <= 100 { 2 } else { 1 };
-            flash.check(&Problem::new(
-                Shape { batch, seq, heads, kv_heads, head_dim, documents },
-                Bf16,
-            ));
-        }
-    });
-}
+/// Query heads and key heads: one of each, pairs that share, three that share.
+const HEADS: [(usize, usize); 3] = [(1, 1), (4, 2), (3, 1)];
+/// One position, less than a tile of any kernel, one tile of some, more, and a last tile of one row.
+const LENGTHS: [usize; 5] = [1, 7, 64, 100, 257];
 
 #[test]
 fn flash_attention_of_16() {
-    check_head_dim(16, &[((1, 1), 1, false), ((3, 1), 100, true), ((4, 2), 257, false)]);
+    check_head_dim(16, 0);
 }
 
 #[test]
 fn flash_attention_of_64() {
-    check_head_dim(64, &[((4, 2), 257, true), ((3, 1), 64, false), ((1, 1), 7, true)]);
+    check_head_dim(64, 1);
 }
 
 #[test]
 fn flash_attention_of_80() {
-    check_head_dim(80, &[((1, 1), 100, false), ((4, 2), 7, true), ((3, 1), 257, true)]);
+    check_head_dim(80, 2);
 }
 
 #[test]
 fn flash_attention_of_128() {
-    check_head_dim(128, &[((3, 1), 257, false), ((4, 2), 100, true), ((1, 1), 64, true)]);
+    check_head_dim(128, 0);
 }
 
 #[test]
 fn flash_attention_of_192() {
-    check_head_dim(192, &[((1, 1), 257, true), ((4, 2), 64, false), ((3, 1), 1, true)]);
+    check_head_dim(192, 1);
 }
 
 #[test]
 fn flash_attention_of_256() {
-    check_head_dim(256, &[((1, 1), 257, false), ((3, 1), 100, true), ((4, 2), 7, false)]);
+    check_head_dim(256, 2);
+}
+
+/// Every length with and without documents, the numbers of heads in turn from `turn` on.
+fn check_head_dim(head_dim: usize, turn: usize) {
+    on_cards(|bench| {
+        let Some(flash) = Flash::compile(bench, head_dim) else { return };
+        let cases = LENGTHS.iter().flat_map(|&seq| [(seq, false), (seq, true)]);
+        for ((seq, documents), turn) in cases.zip(turn..) {
+            let (heads, kv_heads) = HEADS[turn % HEADS.len()];
+            // A second row shows that rows do not see each other; long ones are slow to emulate.
+            let batch = if seq <= 100 { 2 } else { 1 };
+            let shape = Shape { batch, seq, heads, kv_heads, head_dim, documents };
+            flash.check(&Problem::new(shape, Bf16));
+        }
+    });
 }
 
 /// A kernel, and how it is launched: `AttentionLaunch` in `attention_sm90.cu`.
