@@ -189,15 +189,17 @@ def show(facts, card):
         rows = []
         for layer in facts["matrix"]:
             ours = found(card, "matrix", {key: layer[key] for key in ("tokens", "inner", "outer")})
-            rows.append([layer["name"], "{tokens} x {inner} x {outer}".format(**layer), *layer["tflops"], *ours.get("tflops", [])])
-        table(["bf16 product, TFLOP/s", "tokens x inner x outer", "forward", "input gradient", "weight gradient", "neo forward", "neo input", "neo weight"], rows)
+            missing = ["", "", ""]
+            neo, burn = ours.get("tflops") or missing, ours.get("burn_tflops") or missing
+            rows.append([layer["name"], "{tokens} x {inner} x {outer}".format(**layer), *layer["tflops"], *neo, *burn])
+        table(["bf16 product, TFLOP/s", "tokens x inner x outer", "forward", "input gradient", "weight gradient", "neo forward", "input", "weight", "burn forward", "input", "weight"], rows)
     if "attention" in facts:
         rates = ["forward_tflops", "backward_tflops", "both_tflops"]
         rows = []
         for row in facts["attention"]:
             ours = found(card, "attention", {key: row[key] for key in ("head_dim", "seq_len")})
             rows.append([row["backend"], str(row["head_dim"]), str(row["seq_len"]), *(row[key] for key in rates), *(ours.get(key, "") for key in rates)])
-        table(["SDPA, causal, TFLOP/s", "head dim", "length", "forward", "backward", "both", "neo forward", "neo backward", "neo both"], rows)
+        table(["SDPA, causal, TFLOP/s", "head dim", "length", "forward", "backward", "both", "neo forward", "backward", "both"], rows)
 
 
 def main():
