@@ -61,6 +61,8 @@ corpus_folder() {
 }
 
 neo="$(unpacked "$packed_neo")"
+hopper=()
+[[ "$device" != cuda* ]] || hopper=(--hopper)
 tables() { python3 bench/cuda_tables.py "$@"; }
 
 # What `neo bench card` says of this card, measured once; without it PyTorch's figures stand alone.
@@ -116,7 +118,7 @@ speed() {
         recipe="${overrides[0]}"
         overrides=("${overrides[@]/#/--set=}")
         unset 'overrides[0]'
-        "$neo" plan "$recipe" "${overrides[@]}" --json > "$out/$row.plan.json"
+        "$neo" plan "$recipe" "${overrides[@]}" ${hopper[@]+"${hopper[@]}"} --json > "$out/$row.plan.json"
         echo "$row: neo"
         "$neo" bench step --recipe "$recipe" "${overrides[@]}" --device "$device" --steps 8 --json \
             --trace "$out/$row.trace.json" > "$out/$row.neo.json" || rm -f "$out/$row.neo.json"
@@ -184,7 +186,7 @@ memory() {
         --set phase.0.schedule.total_steps="$steps" --set phase.0.schedule.warmup_steps=$((steps / 20))
         --set eval.interval_steps=500 --set eval.max_tokens=20000 --set checkpoint.interval_steps=1000000
     )
-    "$neo" plan "$recipe" "${overrides[@]}" --json > "$out/memory.plan.json"
+    "$neo" plan "$recipe" "${overrides[@]}" ${hopper[@]+"${hopper[@]}"} --json > "$out/memory.plan.json"
     "$neo" train "$recipe" "${overrides[@]}" --device "$device" --out "$out/memory"
     local failed=0
     tables peak "$out/memory" "$out/memory.plan.json" || failed=1

@@ -154,33 +154,38 @@ fn close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
     assert!(error <= tolerance, "{what}: {error:e}");
 }
 
-/// Cards to test on, by name.
+/// Opens a card.
+type Open = Box<dyn Fn() -> Box<dyn Card>>;
+
+/// The cards to test on.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn cards() -> Vec<Box<dyn Fn() -> Box<dyn Card>>> {
-    if std::env::var("NEO_TEST_DEVICE").is_ok_and(|name| name.starts_with("cuda")) {
-        return vec![Box::new(|| {
-            let device = device::open(&std::env::var("NEO_TEST_DEVICE").unwrap()).unwrap();
-            neo_backends::resident::card_of(&device).unwrap().expect("a card for the whole step")
-        })];
+fn cards() -> Vec<Open> {
+    let named = std::env::var("NEO_TEST_DEVICE").unwrap_or_default();
+    let cards = if named.starts_with("cuda") { vec![real(named)] } else { emulated() };
+    if cards.is_empty() {
+        eprintln!("skipped: no card; the feature `emulated` brings one in host memory");
     }
-    #[cfg(feature = "emulated")]
-    {
-        use neo_backends::resident::emulated::{Behaviour, Emulated};
-        let behaviours = [
-            Behaviour::HOPPER,
-            Behaviour { reversed: true, late: true, ..Behaviour::HOPPER },
-            Behaviour::AMPERE,
-        ];
-        let card = |behaviour| -> Box<dyn Fn() -> Box<dyn Card>> {
-            Box::new(move || Box::new(Emulated::new(behaviour)))
-        };
-        behaviours.map(card).into()
-    }
-    #[cfg(not(feature = "emulated"))]
-    {
-        eprintln!("skipped: no card; build with the feature `emulated` for one in host memory");
-        Vec::new()
-    }
+    cards
+}
+
+fn real(name: String) -> Open {
+    Box::new(move || {
+        let device = device::open(&name).unwrap();
+        neo_backends::resident::card_of(&device).unwrap().expect("a card for the whole step")
+    })
+}
+
+#[cfg(feature = "emulated")]
+fn emulated() -> Vec<Open> {
+    use neo_backends::resident::emulated::{Behaviour, Emulated};
+    let other_order = Behaviour { reversed: true, late: true, ..Behaviour::HOPPER };
+    let card = |behaviour| -> Open { Box::new(move || Box::new(Emulated::new(behaviour))) };
+    [Behaviour::HOPPER, other_order, Behaviour::AMPERE].map(card).into()
+}
+
+#[cfg(not(feature = "emulated"))]
+fn emulated() -> Vec<Open> {
+    Vec::new()
 }
 
 /// Weights and moments to the last bit.

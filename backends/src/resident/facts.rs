@@ -170,7 +170,6 @@ impl Facts {
         let matrix: Result<_, Error> = sizes.layers.iter().map(layer).collect();
         let (name, capability) = (card.name().to_owned(), card.capability());
         let (rate, matrix) = (rates?.into_iter().fold(0.0, f64::max), matrix?);
-        drop(bench);
         drop(card);
         let mut attention = Vec::new();
         for &head_dim in &sizes.head_dims {

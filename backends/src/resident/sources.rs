@@ -60,7 +60,6 @@ pub const HEADERS: &[Source] = &[
 ];
 
 /// Every source, for the checks that compile them all.
-
 pub const ALL: &[Source] = &[
     ADAMW,
     ATTENTION_COMPOSED,
