@@ -6,6 +6,7 @@
 
 // Wider heads leave a consumer registers for one of the two gradients only.
 constexpr bool KEY_VALUE_PAIRED = D > 128;
+static_assert(!KEY_VALUE_PAIRED || KEY_VALUE.consumers == 2, "a pair are two");
 constexpr int KEY_VALUE_KEYS = KEY_VALUE_PAIRED ? 64 : 64 * KEY_VALUE.consumers;
 
 typedef Ring<KEY_VALUE.stages> QueryRing;
