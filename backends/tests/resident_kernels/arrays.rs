@@ -4,8 +4,9 @@ use neo_backends::resident::{Card, card::Address};
 
 use crate::numbers::Format;
 
-/// Bytes on either side of an array; keeps what arrays are aligned to.
-const GUARD_BYTES: usize = 1024;
+/// Bytes on either side of an array: some rows of the widest, and a multiple of what arrays are
+/// aligned to.
+const GUARD_BYTES: usize = 16 << 10;
 /// What memory holds before anything is written: NaN in every float format, -1 as an integer.
 const POISON: u8 = 0xff;
 
