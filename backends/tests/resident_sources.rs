@@ -9,8 +9,8 @@ use neo_backends::resident::{Source, cuda::compile, sources};
 
 /// Cards before Hopper, and Hopper with its matrix units.
 const ARCHITECTURES: [&str; 2] = ["sm_80", "sm_90a"];
-/// Head sizes for which the flash kernels are tuned, and one between.
-const HEAD_DIMS: [usize; 5] = [64, 80, 128, 192, 256];
+/// Head sizes for which the flash kernels are tuned, one far below and one between.
+const HEAD_DIMS: [usize; 6] = [16, 64, 80, 128, 192, 256];
 /// Element types, as the sources name them.
 const ELEMENTS: [&str; 2] = ["float", "bf16"];
 /// What code for a card begins with.

@@ -29,13 +29,14 @@ struct Case {
 }
 
 /// No whole vector, a border inside a vector, two vectors at once, several rounds and a rest.
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     Case { n: 1, decayed: 1, blocks: 1, threads: 32, has_copy: true },
     Case { n: 3, decayed: 0, blocks: 2, threads: 32, has_copy: false },
     Case { n: 4, decayed: 2, blocks: 1, threads: 32, has_copy: true },
     Case { n: 259, decayed: 129, blocks: 1, threads: 32, has_copy: true },
     Case { n: 1801, decayed: 1800, blocks: 2, threads: 32, has_copy: false },
     Case { n: 5003, decayed: 2502, blocks: 3, threads: 64, has_copy: true },
+    Case { n: 200_001, decayed: 150_000, blocks: 24, threads: 256, has_copy: true },
 ];
 
 #[test]

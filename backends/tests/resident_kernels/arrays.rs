@@ -4,64 +4,80 @@ use neo_backends::resident::{Card, card::Address};
 
 use crate::numbers::Format;
 
-/// Bytes on either side of an array; keeps what arrays are aligned to.
-const GUARD_BYTES: usize = 1024;
+/// Bytes on either side of an array: some rows of the widest, and a multiple of what arrays are
+/// aligned to.
+const GUARD_BYTES: usize = 16 << 10;
 /// What memory holds before anything is written: NaN in every float format, -1 as an integer.
 const POISON: u8 = 0xff;
 
 /// An array that an experiment works on.
 pub(crate) struct Array {
     format: Format,
-    content: Vec<u8>,
-    role: Role,
+    n: usize,
+    content: Content,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Role {
+/// What an array begins as, and what becomes of it.
+enum Content {
     /// Must stay as it is.
-    Input,
-    /// Is part of the result.
-    Result,
+    Input(Vec<u8>),
+    /// Is changed in place to a part of the result.
+    Changed(Vec<u8>),
+    /// Begins as NaN and is a part of the result.
+    Output,
     /// May be anything afterwards.
     Scratch,
 }
 
 /// An array that is only read.
 pub(crate) fn input(format: Format, values: &[f64]) -> Array {
-    Array { format, content: format.encode(values), role: Role::Input }
+    Array { format, n: values.len(), content: Content::Input(format.encode(values)) }
 }
 
 /// An array that is changed in place.
 pub(crate) fn changed(format: Format, values: &[f64]) -> Array {
-    Array { role: Role::Result, ..input(format, values) }
+    Array { format, n: values.len(), content: Content::Changed(format.encode(values)) }
 }
 
 /// An array of `n` numbers that begin as NaN.
 pub(crate) fn output(format: Format, n: usize) -> Array {
-    Array { format, content: vec![POISON; n * format.bytes()], role: Role::Result }
+    Array { format, n, content: Content::Output }
 }
 
 /// An array of `n` numbers that nobody looks at afterwards.
 pub(crate) fn scratch(format: Format, n: usize) -> Array {
-    Array { role: Role::Scratch, ..output(format, n) }
+    Array { format, n, content: Content::Scratch }
+}
+
+impl Array {
+    fn bytes(&self) -> usize {
+        self.n * self.format.bytes()
+    }
+
+    fn is_result(&self) -> bool {
+        matches!(self.content, Content::Changed(_) | Content::Output)
+    }
 }
 
 /// Does `work` on the arrays' addresses, twice from fresh memory; returns changed arrays and outputs
 /// in order.
+#[track_caller]
 pub(crate) fn run<const N: usize, const M: usize>(
     card: &dyn Card,
     arrays: [Array; N],
     work: impl Fn([Address; N]),
 ) -> [Vec<f64>; M] {
-    let results = once(card, &arrays, &work);
-    assert!(results == once(card, &arrays, &work), "the second run leaves other bits");
-    let formats = arrays.iter().filter(|array| array.role == Role::Result).map(|a| a.format);
-    let decoded: Vec<_> =
-        formats.zip(results).map(|(format, bytes)| format.decode(&bytes)).collect();
-    let n = decoded.len();
-    decoded.try_into().unwrap_or_else(|_| panic!("{n} results, {M} expected"))
+    let (first, second) = (once(card, &arrays, &work), once(card, &arrays, &work));
+    let results: Vec<&Array> = arrays.iter().filter(|array| array.is_result()).collect();
+    assert_eq!(results.len(), M, "arrays that are results");
+    for (i, (first, second)) in first.iter().zip(&second).enumerate() {
+        assert!(first == second, "the second run leaves other bits in result {i}");
+    }
+    let decoded = results.iter().zip(first).map(|(array, bytes)| array.format.decode(&bytes));
+    decoded.collect::<Vec<_>>().try_into().unwrap()
 }
 
+#[track_caller]
 fn once<const N: usize>(
     card: &dyn Card,
     arrays: &[Array; N],
@@ -70,7 +86,14 @@ fn once<const N: usize>(
     let places: Vec<Place<'_>> = arrays.iter().map(|array| Place::new(card, array)).collect();
     let addresses: Vec<Address> = places.iter().map(Place::at).collect();
     work(addresses.try_into().unwrap());
-    places.iter().enumerate().filter_map(|(i, place)| place.result(i)).collect()
+    let mut results = Vec::new();
+    for (i, place) in places.iter().enumerate() {
+        place.check(i);
+        if place.array.is_result() {
+            results.push(place.read(GUARD_BYTES, place.array.bytes()));
+        }
+    }
+    results
 }
 
 /// An array's memory.
@@ -82,30 +105,44 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn new(card: &'a dyn Card, array: &'a Array) -> Self {
+        let memory = card.allocate((2 * GUARD_BYTES + array.bytes()) as u64).unwrap();
+        let place = Self { card, array, memory };
         let guard = [POISON; GUARD_BYTES];
-        let bytes = [&guard, array.content.as_slice(), &guard].concat();
-        let memory = card.allocate(bytes.len() as u64).unwrap();
-        card.write(memory, &bytes).unwrap();
-        Self { card, array, memory }
+        card.write(memory, &guard).unwrap();
+        card.write(place.behind(), &guard).unwrap();
+        match &array.content {
+            Content::Input(bytes) | Content::Changed(bytes) => card.write(place.at(), bytes),
+            Content::Output => card.write(place.at(), &vec![POISON; array.bytes()]),
+            Content::Scratch => Ok(()),
+        }
+        .unwrap();
+        place
     }
 
     fn at(&self) -> Address {
         self.memory.offset(GUARD_BYTES)
     }
 
-    /// The array's bytes if they are a result; fails where bytes changed that must not.
-    fn result(&self, index: usize) -> Option<Vec<u8>> {
-        let size = self.array.content.len();
-        let mut bytes = vec![0; size + 2 * GUARD_BYTES];
-        self.card.read(self.memory, &mut bytes).unwrap();
-        let after = bytes.split_off(GUARD_BYTES + size);
-        let content = bytes.split_off(GUARD_BYTES);
-        assert!(bytes.iter().all(|&byte| byte == POISON), "written before array {index}");
-        assert!(after.iter().all(|&byte| byte == POISON), "written behind array {index}");
-        if self.array.role == Role::Input {
-            assert!(content == self.array.content, "array {index} was changed");
+    fn behind(&self) -> Address {
+        self.at().offset(self.array.bytes())
+    }
+
+    fn read(&self, offset: usize, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.card.read(self.memory.offset(offset), &mut bytes).unwrap();
+        bytes
+    }
+
+    /// Fails where bytes changed that must not.
+    #[track_caller]
+    fn check(&self, index: usize) {
+        let is_intact = |bytes: Vec<u8>| bytes.iter().all(|&byte| byte == POISON);
+        assert!(is_intact(self.read(0, GUARD_BYTES)), "written before array {index}");
+        let behind = GUARD_BYTES + self.array.bytes();
+        assert!(is_intact(self.read(behind, GUARD_BYTES)), "written behind array {index}");
+        if let Content::Input(bytes) = &self.array.content {
+            assert!(*bytes == self.read(GUARD_BYTES, bytes.len()), "array {index} was changed");
         }
-        (self.array.role == Role::Result).then_some(content)
     }
 }
 

@@ -83,6 +83,7 @@ impl Bench {
     }
 
     /// See [`arrays::run`].
+    #[track_caller]
     pub(crate) fn run<const N: usize, const M: usize>(
         &self,
         arrays: [Array; N],

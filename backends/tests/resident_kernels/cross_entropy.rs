@@ -22,7 +22,7 @@ struct Case {
 }
 
 /// One id, fewer than a vector, rows padded or between vectors, several rounds of a row.
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     Case { tokens: 1, vocab: 1, row: 1, threads: 32 },
     Case { tokens: 2, vocab: 3, row: 8, threads: 32 },
     Case { tokens: 3, vocab: 13, row: 13, threads: 32 },
@@ -31,6 +31,7 @@ const CASES: [Case; 8] = [
     Case { tokens: 3, vocab: 2050, row: 2056, threads: 32 },
     Case { tokens: 3, vocab: 1201, row: 1201, threads: 64 },
     Case { tokens: 2, vocab: 4096, row: 4096, threads: 512 },
+    Case { tokens: 3, vocab: 64_000, row: 64_000, threads: 512 },
 ];
 
 /// Logits, targets and weights of a case, and what comes of them in f64.

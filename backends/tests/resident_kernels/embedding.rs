@@ -51,14 +51,16 @@ struct Case {
     threads: u32,
 }
 
-/// More than 64 tokens make an id frequent: none, one, the edge, neighbours.
-const BACKWARD: [Case; 6] = [
+/// More than 64 tokens make an id frequent: none, one, the edge, neighbours, two that fall to the same
+/// block.
+const BACKWARD: [Case; 7] = [
     Case { counts: &[1], d: 1, threads: 32 },
     Case { counts: &[3, 1, 2], d: 7, threads: 32 },
     Case { counts: &[64, 65], d: 40, threads: 32 },
     Case { counts: &[2, 70, 200, 1, 66], d: 24, threads: 64 },
     Case { counts: &[600, 5], d: 33, threads: 64 },
     Case { counts: &[130, 1, 64], d: 520, threads: 32 },
+    Case { counts: &[70, 1, 1, 1, 1, 80, 1], d: 40, threads: 32 },
 ];
 
 #[test]

@@ -25,7 +25,7 @@ struct Case {
 }
 
 /// One number, no whole vector, idle threads, several rounds of a row, several rows of a block.
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     Case { tokens: 1, d: 1, threads: 32, blocks: 1 },
     Case { tokens: 3, d: 7, threads: 32, blocks: 3 },
     Case { tokens: 5, d: 8, threads: 32, blocks: 2 },
@@ -33,6 +33,7 @@ const CASES: [Case; 7] = [
     Case { tokens: 3, d: 333, threads: 32, blocks: 3 },
     Case { tokens: 4, d: 1096, threads: 64, blocks: 3 },
     Case { tokens: 2, d: 264, threads: 1024, blocks: 1 },
+    Case { tokens: 7, d: 3072, threads: 192, blocks: 3 },
 ];
 
 /// Inputs of a case, and what the norm is in f64.

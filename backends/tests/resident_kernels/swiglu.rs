@@ -19,13 +19,14 @@ struct Case {
 }
 
 /// One number, no whole vector, idle blocks, several rounds of a row.
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     Case { tokens: 1, d_ff: 1, blocks: 1, threads: 32 },
     Case { tokens: 3, d_ff: 7, blocks: 2, threads: 32 },
     Case { tokens: 2, d_ff: 8, blocks: 3, threads: 32 },
     Case { tokens: 4, d_ff: 72, blocks: 1, threads: 32 },
     Case { tokens: 2, d_ff: 1333, blocks: 2, threads: 64 },
     Case { tokens: 3, d_ff: 1000, blocks: 2, threads: 32 },
+    Case { tokens: 3, d_ff: 24_576, blocks: 6, threads: 256 },
 ];
 
 #[test]

@@ -8,7 +8,10 @@ use neo_backends::resident::{
     sources,
 };
 
-use super::{Problem, Shape, reference::Attention};
+use super::{
+    Problem, Shape,
+    reference::{Attention, row_sums},
+};
 use crate::{
     arrays::{input, output},
     bench::{Bench, on_cards},
@@ -143,7 +146,7 @@ impl<'a> Flash<'a> {
             [input(Bf16, &rounded), input(Bf16, &problem.d_out), output(F32, statistics)],
             |[out, d_out, delta]| self.delta(shape, out, d_out, delta),
         );
-        let sums = super::reference::row_sums(shape, &rounded, &problem.d_out);
+        let sums = row_sums(shape, &rounded, &problem.d_out);
         bench.close("flash delta", F32, &delta, &sums, &shape);
         self.check_gradients(problem, &expected);
     }
@@ -162,33 +165,24 @@ impl<'a> Flash<'a> {
             ]
         };
         let inputs = |[qkv, d_out, starts, ends]: [Address; 4]| Inputs { qkv, d_out, starts, ends };
-        let width = shape.query_width();
-        let [d_kv] = bench.run(arrays(), |[qkv, d_out, starts, ends, lse, delta, d_qkv]| {
+        let [query, key, value] = shape.parts(&expected.d_qkv);
+        let untouched = |found: &[f64]| {
+            bench.same("other gradients", found, &vec![f64::NAN; found.len()], &shape);
+        };
+        let [d_qkv] = bench.run(arrays(), |[qkv, d_out, starts, ends, lse, delta, d_qkv]| {
             self.key_value(shape, inputs([qkv, d_out, starts, ends]), [lse, delta], d_qkv);
         });
-        let of = |values: &[f64], columns: std::ops::Range<usize>| -> Vec<f64> {
-            let rows = values.chunks_exact(shape.row());
-            rows.flat_map(|row| row[columns.clone()].to_vec()).collect()
-        };
-        let (queries, keys) = (0..width, width..width + shape.key_width());
-        let values = keys.end..shape.row();
-        let compare = |what, found: &[f64], columns: &std::ops::Range<usize>| {
-            let expected = of(&expected.d_qkv, columns.clone());
-            bench.close(what, Bf16, &of(found, columns.clone()), &expected, &shape);
-        };
-        compare("flash d_key", &d_kv, &keys);
-        compare("flash d_value", &d_kv, &values);
-        let untouched = |found: &[f64], columns| {
-            let found = of(found, columns);
-            bench.same("other gradients", &found, &vec![f64::NAN; found.len()], &shape);
-        };
-        untouched(&d_kv, queries.clone());
+        let [d_query, d_key, d_value] = shape.parts(&d_qkv);
+        bench.close("flash d_key", Bf16, &d_key, &key, &shape);
+        bench.close("flash d_value", Bf16, &d_value, &value, &shape);
+        untouched(&d_query);
 
-        let [d_q] = bench.run(arrays(), |[qkv, d_out, starts, ends, lse, delta, d_qkv]| {
+        let [d_qkv] = bench.run(arrays(), |[qkv, d_out, starts, ends, lse, delta, d_qkv]| {
             self.query(shape, inputs([qkv, d_out, starts, ends]), [lse, delta], d_qkv);
         });
-        compare("flash d_query", &d_q, &queries);
-        untouched(&d_q, width..shape.row());
+        let [d_query, d_key, d_value] = shape.parts(&d_qkv);
+        bench.close("flash d_query", Bf16, &d_query, &query, &shape);
+        untouched(&[d_key, d_value].concat());
     }
 
     /// All kernels one after the other, each from what the one before has left.

@@ -11,6 +11,8 @@ const LONG: [usize; 2] = [2048, 8192];
 /// A length for the emulated card, so that this comparison itself is tested.
 const SHORT: [usize; 1] = [150];
 
+const GRADIENTS: [&str; 3] = ["long d_query", "long d_key", "long d_value"];
+
 #[test]
 fn flash_attention_of_long_rows_is_composed_attention() {
     on_cards(|bench| {
@@ -25,7 +27,11 @@ fn flash_attention_of_long_rows_is_composed_attention() {
                 let (found, expected) = (flash.attend(&problem), composed::attend(bench, &problem));
                 bench.close("long out", Bf16, &found.out, &expected.out, &shape);
                 bench.close("long lse", F32, &found.lse, &expected.lse, &shape);
-                bench.close("long d_qkv", Bf16, &found.d_qkv, &expected.d_qkv, &shape);
+                let gradients =
+                    shape.parts(&found.d_qkv).into_iter().zip(shape.parts(&expected.d_qkv));
+                for ((found, expected), what) in gradients.zip(GRADIENTS) {
+                    bench.close(what, Bf16, &found, &expected, &shape);
+                }
             }
         }
     });

@@ -42,6 +42,14 @@ impl Shape {
         self.query_width() + 2 * self.key_width()
     }
 
+    /// Queries, keys and values, or their gradients, out of `[tokens, row]`.
+    fn parts(&self, qkv: &[f64]) -> [Vec<f64>; 3] {
+        let (key, value) = (self.query_width(), self.query_width() + self.key_width());
+        [0..key, key..value, value..self.row()].map(|columns| {
+            qkv.chunks_exact(self.row()).flat_map(|row| row[columns.clone()].to_vec()).collect()
+        })
+    }
+
     /// What products of queries and keys are multiplied by.
     fn scale(&self) -> f32 {
         (self.head_dim as f64).sqrt().recip() as f32
