@@ -48,10 +48,12 @@ impl Step {
     /// Turns the gradient in `dx` from that of the block's output into that of its input, and sums
     /// the gradients of its parameters.
     pub(crate) fn backward_block(&self, layer: usize, is_first: bool) -> Result<(), Error> {
-        if self.settings.keep == Keep::Input {
+        // What blocks do not keep for themselves is still the last one's.
+        let is_last = layer + 1 == self.settings.decoder.n_layers;
+        if self.settings.keep == Keep::Input && !is_last {
             self.attend(layer)?;
         }
-        if self.settings.keep != Keep::All {
+        if self.settings.keep != Keep::All && !is_last {
             self.gate_and_up(layer)?;
         }
         self.backward_feed_forward(layer, is_first)?;

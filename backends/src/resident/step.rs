@@ -394,6 +394,58 @@ mod tests {
         assert_eq!(by_id.order, [3, 1, 4, 0, 2]);
     }
 
+    #[cfg(feature = "emulated")]
+    #[test]
+    fn what_is_kept_changes_no_bit() {
+        use crate::resident::{
+            Decoder, Keep, State,
+            emulated::{Behaviour, Emulated},
+        };
+        let decoder = Decoder {
+            vocab: 24,
+            d_model: 16,
+            n_layers: 3,
+            n_heads: 2,
+            n_kv_heads: 1,
+            head_dim: 8,
+            d_ff: 24,
+            norm_eps: 1e-5,
+            rope_base: 1e4,
+        };
+        let gradients = |keep| -> Vec<u8> {
+            let settings = Settings {
+                decoder,
+                rows: 2,
+                seq: 5,
+                element: Precision::F32,
+                moments: Precision::F32,
+                keep,
+                documents: false,
+                z_loss: 0.0,
+            };
+            let card = Box::new(Emulated::new(Behaviour::AMPERE));
+            let mut step = Step::open(card, settings).unwrap();
+            for index in 0..step.table().len() {
+                let number = |i: usize| ((i * 37 + index * 11) % 23) as f32 / 23.0 - 0.4;
+                let values = (0..step.table().range(index).len()).map(number);
+                let bytes: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
+                step.write(State::Weight, index, &bytes).unwrap();
+            }
+            let ids: Vec<u32> = (0..10).map(|i| i * 7 % 24).collect();
+            let weights = [0.1; 10];
+            let batch =
+                MicroBatch { ids: &ids, targets: &ids, weights: &weights, document_start: None };
+            for is_first in [true, false] {
+                step.micro_batch(&batch, is_first).unwrap();
+            }
+            let read = |index| step.read(State::Gradient, index).unwrap();
+            (0..step.table().len()).flat_map(read).collect()
+        };
+        let all = gradients(Keep::All);
+        assert!(all.iter().any(|byte| *byte != 0));
+        assert!(all == gradients(Keep::Attention) && all == gradients(Keep::Input));
+    }
+
     #[test]
     fn documents_end_where_the_next_begins() {
         assert_eq!(document_ends(&[0, 0, 2, 3, 0, 0, 0, 0], 4), [2, 2, 3, 4, 4, 4, 4, 4]);
