@@ -36,9 +36,10 @@ pub mod sources;
 mod step;
 mod update;
 
+pub use attention::launches as attention_launches;
 pub use card::Card;
 pub use error::Error;
-pub use memory::{MemoryPlan, Part};
+pub use memory::{BESIDE_THE_PLAN, MemoryPlan, Part};
 pub use parameters::ParameterTable;
 pub use shape::{Decoder, Keep, Settings};
 pub use sources::Source;

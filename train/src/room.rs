@@ -4,7 +4,7 @@
 use std::fmt;
 
 use burn::tensor::Device;
-use neo_backends::{Precision, device};
+use neo_backends::{Precision, device, resident::BESIDE_THE_PLAN};
 use neo_model::Recompute;
 
 use crate::{
@@ -17,8 +17,6 @@ use crate::{
 /// Share of the free memory that `auto` plans with: allocators, kernels and what the plan only
 /// estimates need the rest.
 const USABLE_SHARE: f64 = 0.9;
-/// What a card takes beside its plan, which is exact: compiled kernels, products' workspace.
-const BESIDE_A_CARDS_PLAN: u64 = 1 << 30;
 /// Rows shorter than this are not proposed.
 const SHORTEST_ROW: usize = 256;
 
@@ -95,7 +93,7 @@ fn fitting(recipe: &Recipe, free: u64, form: StepForm) -> Option<Fit> {
 fn usable(free: u64, form: StepForm) -> u64 {
     match form {
         StepForm::Tensors => (free as f64 * USABLE_SHARE) as u64,
-        StepForm::Card { .. } => free.saturating_sub(BESIDE_A_CARDS_PLAN),
+        StepForm::Card { .. } => free.saturating_sub(BESIDE_THE_PLAN),
     }
 }
 

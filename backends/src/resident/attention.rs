@@ -8,6 +8,7 @@ mod composed;
 mod flash;
 
 pub(crate) use composed::Composed;
+pub use flash::launches;
 
 use super::{
     Card, Error, Settings, Step,

@@ -210,6 +210,11 @@ pub trait Card {
     /// A driver that fails; so for all of these.
     fn free_bytes(&self) -> Result<u64, Error>;
 
+    /// Bytes that its driver and libraries take while a step runs.
+    fn beside_the_plan(&self) -> u64 {
+        super::BESIDE_THE_PLAN
+    }
+
     /// Takes memory, from a multiple of 1024 bytes on; its content is undefined.
     #[expect(clippy::missing_errors_doc, reason = "as told at `free_bytes`")]
     fn allocate(&self, bytes: u64) -> Result<Address, Error>;
@@ -237,16 +242,6 @@ pub trait Card {
         macros: &[(&str, String)],
         names: &[&str],
     ) -> Result<Vec<Kernel>, Error>;
-
-    /// Reads a table of `n` numbers that a source defines beside its kernels.
-    #[expect(clippy::missing_errors_doc, reason = "as told at `free_bytes`")]
-    fn table(
-        &self,
-        source: &Source,
-        macros: &[(&str, String)],
-        name: &str,
-        n: usize,
-    ) -> Result<Vec<i32>, Error>;
 
     /// Queues a kernel.
     #[expect(clippy::missing_errors_doc, reason = "as told at `free_bytes`")]

@@ -220,24 +220,6 @@ impl Card for Cuda {
         names.iter().map(find).collect()
     }
 
-    fn table(
-        &self,
-        source: &Source,
-        macros: &[(&str, String)],
-        name: &str,
-        n: usize,
-    ) -> Result<Vec<i32>, Error> {
-        let module = self.load(source, macros)?;
-        let symbol = CString::new(name).map_err(|problem| Error::call(name, problem))?;
-        // SAFETY: the module is loaded.
-        let (at, size) = unsafe { result::module::get_global(module, symbol) }
-            .map_err(|problem| Error::call(format!("finding `{name}`"), problem))?;
-        assert!(size >= 4 * n, "`{name}` has {size} bytes");
-        let mut bytes = vec![0; 4 * n];
-        self.read(Address(at), &mut bytes)?;
-        Ok(bytes.as_chunks::<4>().0.iter().map(|&word| i32::from_le_bytes(word)).collect())
-    }
-
     fn launch(&self, kernel: Kernel, geometry: Geometry, args: &[Arg]) -> Result<(), Error> {
         self.bind()?;
         let mut kernels = self.kernels.borrow_mut();

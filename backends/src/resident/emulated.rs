@@ -95,6 +95,10 @@ impl Card for Emulated {
         Ok(4 << 30)
     }
 
+    fn beside_the_plan(&self) -> u64 {
+        0
+    }
+
     fn allocate(&self, bytes: u64) -> Result<Address, Error> {
         let layout = Layout::from_size_align(bytes.max(1) as usize, ALIGNMENT)
             .map_err(|problem| Error::call("allocation", problem))?;
@@ -150,24 +154,6 @@ impl Card for Emulated {
             Ok(Kernel(kernels.len() - 1))
         };
         names.iter().map(find).collect()
-    }
-
-    fn table(
-        &self,
-        source: &Source,
-        macros: &[(&str, String)],
-        name: &str,
-        n: usize,
-    ) -> Result<Vec<i32>, Error> {
-        let path = self.load(source, macros)?;
-        let libraries = self.libraries.borrow();
-        // SAFETY: `LAUNCH_TABLE` defines an array of at least `n` numbers under this name.
-        unsafe {
-            let table = libraries[&path].get::<*const i32>(name.as_bytes());
-            let table =
-                table.map_err(|problem| Error::call(format!("finding `{name}`"), problem))?;
-            Ok(std::slice::from_raw_parts(*table, n).to_vec())
-        }
     }
 
     fn launch(&self, kernel: Kernel, geometry: Geometry, args: &[Arg]) -> Result<(), Error> {

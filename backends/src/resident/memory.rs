@@ -18,8 +18,11 @@ use super::{
 
 /// Buffers begin at multiples of this.
 const ALIGNMENT: u64 = 1024;
-/// Logits of one chunk of tokens, about, in bytes.
-const LOGITS_BYTES: usize = 512 << 20;
+/// What a card takes beside the plan: compiled kernels, the products' library and its workspace.
+pub const BESIDE_THE_PLAN: u64 = 1 << 30;
+/// Logits of one chunk of tokens, about, in bytes: each chunk reads and writes the whole gradient of
+/// the head.
+const LOGITS_BYTES: usize = 1 << 30;
 /// Blocks that each leave a share of a norm's gradient.
 pub(crate) const NORM_BLOCKS: usize = 528;
 /// Blocks that each leave a share of the gradient's square.

@@ -63,7 +63,7 @@ impl Step {
         let has_hopper = card.capability().0 == 9;
         let plan = MemoryPlan::new(&settings, has_hopper);
         let (needed, free) = (plan.total(), card.free_bytes()?);
-        if needed > free {
+        if needed + card.beside_the_plan() > free {
             return Err(Error::Memory { needed, free, plan: Box::new(plan) });
         }
         let memory = card.allocate(needed)?;

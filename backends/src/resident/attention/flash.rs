@@ -61,10 +61,9 @@ impl Flash {
         let macros = [("HEAD_DIM", settings.decoder.head_dim.to_string())];
         let source = &sources::ATTENTION_SM90;
         let kernels = card.kernels(source, &macros, &NAMES)?;
-        let table = card.table(source, &macros, "attention_launches", 4 * NAMES.len())?;
+        let table = launches(card, settings.decoder.head_dim)?;
         let launch = |index: usize| {
-            let [rows, streamed, threads, shared_bytes] =
-                [0, 1, 2, 3].map(|column| table[4 * index + column].cast_unsigned());
+            let [rows, streamed, threads, shared_bytes] = table[index];
             Launch { kernel: kernels[index], rows, streamed, threads, shared_bytes }
         };
         let [forward, delta, key_value, query] = [0, 1, 2, 3].map(launch);
@@ -100,6 +99,26 @@ impl Flash {
         let query = [query(own)?, key(streamed)?, value(streamed)?, d_out(own)?];
         Ok(BlockMaps { forward, key_value, query })
     }
+}
+
+/// What the kernels say of their launches, in the order of [`NAMES`]: rows of a block, rows of
+/// streamed tiles, threads, bytes of shared memory.
+///
+/// # Errors
+/// A card that refuses.
+pub fn launches(card: &dyn Card, head_dim: usize) -> Result<[[u32; 4]; 4], Error> {
+    const BYTES: usize = 64;
+    let macros = [("HEAD_DIM", head_dim.to_string())];
+    let kernel = card.kernels(&sources::ATTENTION_SM90, &macros, &["attention_launches"])?[0];
+    let at = card.allocate(BYTES as u64)?;
+    let mut bytes = [0; BYTES];
+    let told = card
+        .launch(kernel, Geometry::line(1, 32), &[at.into()])
+        .and_then(|()| card.read(at, &mut bytes));
+    card.release(at);
+    told?;
+    let word = |i: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| bytes[4 * i + byte]));
+    Ok([0, 1, 2, 3].map(|row| [0, 1, 2, 3].map(|column| word(4 * row + column))))
 }
 
 impl Launch {

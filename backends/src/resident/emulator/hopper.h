@@ -17,8 +17,6 @@
 #define EMULATE_LATE_PRODUCTS
 #endif
 
-#define LAUNCH_TABLE
-
 namespace emulator {
 
 [[noreturn]] inline void misuse(const char *what) {

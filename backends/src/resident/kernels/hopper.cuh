@@ -23,9 +23,6 @@ struct alignas(8) Barrier {
 
 #ifdef __CUDACC_RTC__
 
-// What the host reads from the module before it launches the module's kernels.
-#define LAUNCH_TABLE extern "C" __constant__
-
 // Dynamic shared memory, from a multiple of 1024.
 INLINE u8 *dynamic_shared() {
     extern __shared__ __align__(1024) u8 memory[];

@@ -4,6 +4,7 @@
 //! meets every length, with documents and without, and every number of heads; so do length and heads.
 
 use neo_backends::resident::{
+    attention_launches,
     card::{Address, Arg, Geometry, Kernel, TensorMap, TiledArray},
     sources,
 };
@@ -115,10 +116,9 @@ impl<'a> Flash<'a> {
         let macros = [("HEAD_DIM", head_dim.to_string())];
         let source = &sources::ATTENTION_SM90;
         let kernels = bench.card.kernels(source, &macros, &NAMES).unwrap();
-        let table = bench.card.table(source, &macros, "attention_launches", 16).unwrap();
+        let table = attention_launches(&*bench.card, head_dim).unwrap();
         let launch = |index: usize| {
-            let [rows, streamed, threads, shared_bytes] =
-                [0, 1, 2, 3].map(|column| table[4 * index + column].cast_unsigned());
+            let [rows, streamed, threads, shared_bytes] = table[index];
             Launch { kernel: kernels[index], rows, streamed, threads, shared_bytes }
         };
         let [forward, delta, key_value, query] = [0, 1, 2, 3].map(launch);
