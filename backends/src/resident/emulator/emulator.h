@@ -2,8 +2,9 @@
 // thread of a block as a fiber. For tests only; it knows the rules of the language, not its speed.
 //
 // A fiber runs until it has to wait for others (`wait_until`), so between barriers threads run one
-// after another in order, or in reverse order where EMULATE_REVERSED is defined, and a missing
-// barrier shows as a difference between the two. Shared memory begins as NaN. A block in which all
+// after another. They do so in order, a warp as far as it gets before the next has its turn, or, where
+// EMULATE_REVERSED is defined, in reverse order, each thread once in a turn. A missing barrier shows
+// as a difference between the two. Shared memory begins as NaN. A block in which all
 // threads wait for what never comes is a deadlock: it is told and the process ends.
 #pragma once
 
@@ -180,6 +181,19 @@ inline void resume(Fiber &fiber) {
     go(block.scheduler, fiber.stack->context);
 }
 
+// Lets the threads of a warp run until all of them wait for other warps.
+inline void run_on(int warp) {
+    bool any = block.progressed;
+    do {
+        block.progressed = false;
+        int size = int(block.fibers.size()), end = (warp + 1) * 32 < size ? (warp + 1) * 32 : size;
+        for (int i = warp * 32; i < end; ++i)
+            if (!block.fibers[i].done) resume(block.fibers[i]);
+        any |= block.progressed;
+    } while (block.progressed);
+    block.progressed = any;
+}
+
 [[noreturn]] inline void deadlock() {
     fprintf(stderr, "emulator: deadlock in block (%u, %u, %u); threads that still wait:", block_idx.x,
             block_idx.y, block_idx.z);
@@ -205,6 +219,9 @@ inline void run_block() {
         for (block.turn = 0; block.turn < block.fibers.size(); ++block.turn) {
             Fiber &fiber = fiber_of_turn(block.turn);
             if (!fiber.done) resume(fiber);
+#ifndef EMULATE_REVERSED
+            if (fiber.index % 32 == 31) run_on(fiber.index / 32);
+#endif
         }
         if (!block.progressed) {
             if (block.pending.empty()) deadlock();

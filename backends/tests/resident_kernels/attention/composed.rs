@@ -144,6 +144,7 @@ impl Softmax<'_> {
         // One chunk of all queries, one head.
         args.extend([0, seq, seq, self.score_row, seq, 1].map(Arg::from));
         args.push(self.shape.scale().into());
-        self.bench.launch(kernel, Geometry::line(seq, 64), &args);
+        let geometry = Geometry { grid: [1, seq as u32, 1], threads: 64, shared_bytes: 0 };
+        self.bench.launch(kernel, geometry, &args);
     }
 }

@@ -158,7 +158,7 @@ impl Chunk {
         args.push(starts.into());
         args.extend(sizes.map(Arg::from));
         args.push(shape.scale().into());
-        let grid = [chunk as u32, (shape.batch * shape.heads) as u32, 1];
+        let grid = [(shape.batch * shape.heads) as u32, chunk as u32, 1];
         bench.launch(kernel, Geometry { grid, threads, shared_bytes: 0 }, &args);
     }
 
