@@ -101,7 +101,7 @@ impl Flash {
     }
 }
 
-/// What the kernels say of their launches, in the order of [`NAMES`]: rows of a block, rows of
+/// What the kernels say of their launches, forward, delta, keys and values, queries: rows of a block, rows of
 /// streamed tiles, threads, bytes of shared memory.
 ///
 /// # Errors
