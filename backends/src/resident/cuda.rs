@@ -171,8 +171,8 @@ impl Card for Cuda {
     }
 
     fn release(&self, at: Address) {
-        // SAFETY: allocated above; the stream is waited for, so nothing uses the memory any more.
         let released = self.finish().and_then(|()| {
+            // SAFETY: allocated by `allocate`; the stream is done, so nothing uses the memory.
             unsafe { result::free_sync(at.0) }.map_err(driver("giving memory back"))
         });
         if let Err(problem) = released {

@@ -30,8 +30,8 @@ enum What {
 /// Options of `neo bench card`.
 #[derive(Debug, clap::Args)]
 struct CardArgs {
-    /// The card: cuda or cuda:N
-    #[arg(long, default_value = "cuda")]
+    /// The card: cuda or cuda:N, or auto, which takes one where this build can
+    #[arg(long, default_value = "auto")]
     device: String,
 }
 
