@@ -2,6 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
+/// Refuses a place where no file can be written, before work is done for it.
+///
+/// # Errors
+/// The place is a folder, or in a folder that is not there.
+pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
+    use std::io::{Error, ErrorKind};
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let problem = if path.is_dir() {
+        Error::new(ErrorKind::NotFound, "a folder, expected the name of a file")
+    } else if folder.is_some_and(|folder| !folder.is_dir()) {
+        Error::new(ErrorKind::NotFound, "its folder is not there")
+    } else {
+        return Ok(());
+    };
+    Err(neo_data::Error::io(path)(problem).into())
+}
+
 /// Writes under another name, then renames.
 ///
 /// # Errors

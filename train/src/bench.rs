@@ -147,7 +147,7 @@ impl StepBenchmark {
             tflops: flops as f64 / median / 1e12,
             matrix_tflops: matrix_before.max(matrix_after),
             peak_bytes,
-            planned: Memory::of(recipe, micro_batch_sequences, StepForm::on(device)),
+            planned: Memory::of(recipe, micro_batch_sequences, StepForm::on(device, recipe)),
             losses,
             operations: shares(&profile::by_operation(&spans), observed_ms),
             observed_step_ms: observed_ms,

@@ -12,7 +12,7 @@ use neo_backends::{
 use neo_model::{ModelConfig, Recompute};
 use serde::Serialize;
 
-use crate::{recipe::Recipe, resident::planned as resident_settings};
+use crate::{Result, recipe::Recipe, resident::planned as resident_settings};
 
 /// Size of f32, of which master weights, gradient sums, moments and row statistics are made.
 const F32_BYTES: u64 = 4;
@@ -46,10 +46,23 @@ pub enum StepForm {
 
 impl StepForm {
     /// The form that steps of a recipe take on a device.
-    pub(crate) fn on(device: &Device) -> Self {
+    pub(crate) fn on(device: &Device, recipe: &Recipe) -> Self {
         match resident::capability_of(device) {
-            Some((major, _)) => Self::Card { has_hopper: major == 9 },
-            None => Self::Tensors,
+            Some((major, _)) if resident_settings(recipe, 1).check().is_ok() => {
+                Self::Card { has_hopper: major == 9 }
+            }
+            _ => Self::Tensors,
+        }
+    }
+
+    /// Refuses micro-batches that this form does not take.
+    ///
+    /// # Errors
+    /// Widths or a number of rows that a card's kernels are not made for.
+    pub fn check(self, recipe: &Recipe, rows: usize) -> Result<()> {
+        match self {
+            Self::Tensors => Ok(()),
+            Self::Card { .. } => Ok(resident_settings(recipe, rows).check()?),
         }
     }
 }
@@ -61,6 +74,8 @@ pub struct Plan {
     pub recipe: String,
     /// Rows of one forward and backward pass, for which the memory is.
     pub micro_batch_sequences: usize,
+    /// Who does the step, for which the memory is.
+    pub form: StepForm,
     /// Parameters by part.
     pub parameters: Parameters,
     /// FLOPs of one token, forward and backward.
@@ -206,6 +221,7 @@ impl Plan {
         Self {
             recipe: recipe.name.clone(),
             micro_batch_sequences,
+            form,
             parameters: Parameters::of(model),
             flops_per_token,
             memory: Memory::of(recipe, micro_batch_sequences, form),

@@ -52,7 +52,7 @@ pub(crate) fn micro_batch(recipe: &Recipe, device: &Device) -> Result<(usize, Op
                     "`batch.micro_batch_sequences` is `auto`, but {problem}; expected a number"
                 ))
             })?;
-            let fit = largest_micro_batch(recipe, free, StepForm::on(device))?;
+            let fit = largest_micro_batch(recipe, free, StepForm::on(device, recipe))?;
             Ok((fit.rows, Some(fit)))
         }
     }
@@ -72,7 +72,7 @@ pub fn largest_micro_batch(recipe: &Recipe, free: u64, form: StepForm) -> Result
 /// # Errors
 /// The recipe does not fit.
 pub(crate) fn check(recipe: &Recipe, rows: usize, device: &Device) -> Result<()> {
-    let form = StepForm::on(device);
+    let form = StepForm::on(device, recipe);
     match device::total_memory(device) {
         Some(total) if Memory::of(recipe, rows, form).total() > total => {
             Err(too_large(recipe, rows, total, total, form))
@@ -85,7 +85,11 @@ fn fitting(recipe: &Recipe, free: u64, form: StepForm) -> Option<Fit> {
     let usable = usable(free, form);
     let fits = |&rows: &usize| {
         let planned = Memory::of(recipe, rows, form).total();
-        (planned <= usable).then_some(Fit { rows, planned, free })
+        (planned <= usable && form.check(recipe, rows).is_ok()).then_some(Fit {
+            rows,
+            planned,
+            free,
+        })
     };
     recipe.possible_micro_batches().iter().find_map(fits)
 }
@@ -183,6 +187,18 @@ mod tests {
         assert!(hint.contains("recompute=block"), "{hint}");
         let (_, hint) = refusal(&recipe("neo_250m", &["optimizer.moments=bf16"]), 4 * GIB);
         assert!(hint.contains("batch.seq_len="), "{hint}");
+    }
+
+    #[test]
+    fn a_card_gets_no_more_rows_than_its_kernels_take() {
+        let auto = recipe("neo_250m", &["batch.micro_batch_sequences=auto"]);
+        let card = StepForm::Card { has_hopper: true };
+        let fit = largest_micro_batch(&auto, 1000 * GIB, card).unwrap();
+        assert!(card.check(&auto, fit.rows).is_ok());
+        assert!(card.check(&auto, 2 * fit.rows).is_err());
+        let odd = recipe("neo_250m", &["model.vocab_size=64130"]);
+        let problem = card.check(&odd, 1).unwrap_err();
+        assert!(problem.is_input() && problem.to_string().contains("`vocab_size` is 64130"));
     }
 
     #[test]

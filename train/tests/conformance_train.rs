@@ -58,10 +58,14 @@ fn device() -> Device {
 
 /// The card that holds the whole step, where the test device is one.
 fn card(device: &Device) -> Option<Box<dyn Card>> {
-    #[cfg(feature = "emulated")]
     if std::env::var("NEO_TEST_DEVICE").is_ok_and(|name| name == "emulated") {
-        use neo_backends::resident::emulated::{Behaviour, Emulated};
-        return Some(Box::new(Emulated::new(Behaviour::HOPPER)));
+        #[cfg(feature = "emulated")]
+        {
+            use neo_backends::resident::emulated::{Behaviour, Emulated};
+            return Some(Box::new(Emulated::new(Behaviour::HOPPER)));
+        }
+        #[cfg(not(feature = "emulated"))]
+        panic!("NEO_TEST_DEVICE is `emulated`, which needs the Cargo feature `emulated`");
     }
     card_of(device).unwrap()
 }

@@ -85,7 +85,7 @@ impl Settings {
     /// # Errors
     /// An odd head, widths that 16-byte accesses do not divide, sizes beyond 32 bits, or more rows
     /// than a grid of blocks has along its second axis.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         let d = &self.decoder;
         if !d.head_dim.is_multiple_of(2) {
             return Err(Error::Shape(format!("`head_dim` is {}, it must be even", d.head_dim)));

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 /// What is measured.
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Time training steps on random tokens; nothing is read but the recipe, nothing is written
+    /// Time training steps on random tokens, each of the whole batch of the recipe's first phase
     Step(StepArgs),
     /// What an NVIDIA card gives: copies, launches, products and attention, as JSON
     Card(CardArgs),
@@ -86,6 +86,9 @@ fn card(args: &CardArgs) -> anyhow::Result<()> {
 fn step(args: &StepArgs) -> anyhow::Result<()> {
     let device = neo_backends::device::open(&args.device)?;
     let recipe = Recipe::read(&args.recipe, &args.overrides)?;
+    if let Some(path) = &args.trace {
+        whole_file::check(path)?;
+    }
     let found = StepBenchmark::run(&recipe, args.steps, &device)?;
     if let Some(path) = &args.trace {
         let trace = chrome_trace(&format!("{} on {}", recipe.name, args.device), &found.spans);

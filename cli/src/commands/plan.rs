@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, path::PathBuf};
 
 use neo_train::{
-    plan::{Machine, Memory, Plan, StepForm},
+    plan::{Machine, Plan, StepForm},
     recipe::{MicroBatch, Recipe},
     room::largest_micro_batch,
 };
@@ -48,7 +48,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let machine = machine(&args)?;
     let recipe = Recipe::read(&args.recipe, &args.overrides)?;
     let form = if args.hopper { StepForm::Card { has_hopper: true } } else { StepForm::Tensors };
+    form.check(&recipe, 1)?;
+    let is_auto = recipe.batch.micro_batch_sequences == MicroBatch::Auto;
+    if args.hopper && is_auto && args.memory.is_none() {
+        let problem = "a micro-batch that is `auto` depends on the card's memory";
+        return Err(
+            usage(format!("{problem}, expected `--memory`, such as `--memory 80GiB`")).into()
+        );
+    }
     let (rows, origin) = micro_batch(&recipe, args.memory, form)?;
+    form.check(&recipe, rows)?;
     let plan = Plan::new(&recipe, rows, form, machine);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
@@ -72,7 +81,12 @@ fn micro_batch(
         (Some(rows), None) => Ok((rows, "rows".to_owned())),
         (Some(rows), Some(memory)) => {
             let most = largest_micro_batch(recipe, memory, form).map_or(0, |fit| fit.rows);
-            Ok((rows, format!("rows; at most {most} fit")))
+            let verdict = if most < rows {
+                format!("rows, which do not fit; at most {most} do")
+            } else {
+                format!("rows; at most {most} fit")
+            };
+            Ok((rows, verdict))
         }
         (None, memory) => {
             let free = memory.map_or_else(free_here, Ok)?;
@@ -129,10 +143,8 @@ fn usage(problem: String) -> Usage {
 
 /// The plan as text for a terminal, a section for each question; `origin` tells of the micro-batch.
 fn table(plan: &Plan, origin: String) -> String {
-    let memory = memory(
-        &plan.memory,
-        row("micro-batch", grouped(plan.micro_batch_sequences as u64), origin),
-    );
+    let memory =
+        memory(plan, row("micro-batch", grouped(plan.micro_batch_sequences as u64), origin));
     let sections = [parameters(plan), flops(plan), memory, budget(plan), time(plan)];
     let mut text = format!("{}\n", plan.recipe);
     for (title, rows) in sections {
@@ -179,7 +191,18 @@ fn flops(plan: &Plan) -> Section {
     ("FLOPs per token", rows)
 }
 
-fn memory(memory: &Memory, micro_batch: Row) -> Section {
+fn memory(plan: &Plan, micro_batch: Row) -> Section {
+    let memory = &plan.memory;
+    let (title, activations, logits) = match plan.form {
+        StepForm::Tensors => {
+            ("memory on one device", "estimate, one micro-batch", "f32, with gradient")
+        }
+        StepForm::Card { .. } => (
+            "memory of a step on a Hopper card, to the byte; 1 GiB more for driver and libraries",
+            "with tables and scratch, one micro-batch",
+            "their gradient in the same place",
+        ),
+    };
     let part = |name, bytes, note: &str| row(name, bytes_text(bytes), note);
     let mut rows = vec![
         micro_batch,
@@ -191,14 +214,14 @@ fn memory(memory: &Memory, micro_batch: Row) -> Section {
             memory.moments,
             if memory.moments < 2 * memory.gradients { "bf16, two" } else { "f32, two" },
         ),
-        part("activations", memory.activations, "estimate, one micro-batch"),
-        part("logits chunk", memory.logits_chunk, "f32, with gradient"),
+        part("activations", memory.activations, activations),
+        part("logits chunk", memory.logits_chunk, logits),
         part("total", memory.total(), ""),
     ];
     if memory.compute_weights == 0 {
         rows.retain(|(name, ..)| name != "compute weights");
     }
-    ("memory on one device", rows)
+    (title, rows)
 }
 
 fn budget(plan: &Plan) -> Section {
@@ -330,7 +353,10 @@ mod tests {
             micro_batch(&Recipe::read(&path, &[value]).unwrap(), memory, StepForm::Tensors)
         };
         assert_eq!(rows("4", None).unwrap(), (4, "rows".to_owned()));
-        assert_eq!(rows("4", Some(80 << 30)).unwrap(), (4, "rows; at most 2 fit".to_owned()));
+        assert_eq!(
+            rows("4", Some(80 << 30)).unwrap(),
+            (4, "rows, which do not fit; at most 2 do".to_owned())
+        );
         let (most, origin) = rows("auto", Some(80 << 30)).unwrap();
         assert_eq!(most, 2);
         assert!(origin.contains("80.0 GiB free"), "{origin}");
