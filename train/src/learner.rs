@@ -135,12 +135,4 @@ impl Learner {
             Self::Card(resident) => resident.moment_stream(),
         }
     }
-
-    /// Bytes that the step planned for itself on its card.
-    pub fn planned_bytes(&self) -> Option<u64> {
-        match self {
-            Self::Tensors(_) => None,
-            Self::Card(resident) => Some(resident.plan().total()),
-        }
-    }
 }

@@ -1,16 +1,30 @@
 //! Memory in use, for the metrics and benchmarks.
 
 use burn::tensor::Device;
-use neo_backends::host_memory;
+use neo_backends::{device, host_memory};
 
-/// Bytes in use on the device; on a CPU the resident memory of this process.
+/// Bytes in use on the device, all that the driver has given away where it tells; on a CPU the
+/// resident memory of this process.
 pub(crate) fn in_use(device: &Device) -> Option<u64> {
-    device.memory_pool_usage().map(|usage| usage.bytes_in_use).or_else(|| process("VmRSS"))
+    given_away(device).or_else(|| pooled(device)).or_else(|| process("VmRSS"))
 }
 
-/// Bytes that the device has reserved; on a CPU the highest resident memory of this process.
+/// A card's memory that is not free: burn's pools, a step's own, and the driver's share.
+fn given_away(device: &Device) -> Option<u64> {
+    if device::is_host(device) {
+        return None;
+    }
+    Some(device::total_memory(device)? - device::free_memory(device)?)
+}
+
+fn pooled(device: &Device) -> Option<u64> {
+    device.memory_pool_usage().map(|usage| usage.bytes_in_use)
+}
+
+/// Bytes that the device has reserved, or given away; on a CPU the highest resident memory of this process.
 pub(crate) fn peak(device: &Device) -> Option<u64> {
-    device.memory_pool_usage().map(|usage| usage.bytes_reserved).or_else(|| process("VmHWM"))
+    let reserved = || device.memory_pool_usage().map(|usage| usage.bytes_reserved);
+    given_away(device).or_else(reserved).or_else(|| process("VmHWM"))
 }
 
 /// A field of this process's status.

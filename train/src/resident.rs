@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device};
 use neo_backends::{
     Precision, profile,
     resident::{
-        Card, Decoder, Keep, MemoryPlan, MicroBatch, Settings, State, Step, UpdateSettings,
+        Card, Decoder, Keep, MicroBatch, Settings, State, Step, UpdateSettings,
         facts::square_tflops,
     },
 };
@@ -153,11 +153,6 @@ impl Resident {
             }
         }
         Ok(())
-    }
-
-    /// What of the card's memory is taken for what.
-    pub fn plan(&self) -> &MemoryPlan {
-        self.step.plan()
     }
 
     /// Rate of one large product in the format of the model's, TFLOP/s.

@@ -88,6 +88,20 @@ pub enum Arg {
     Map(TensorMap),
 }
 
+impl Arg {
+    /// Where the value lies, as launches ask for it.
+    #[cfg(any(feature = "cuda", feature = "emulated"))]
+    pub(crate) fn pointer(&mut self) -> *mut std::ffi::c_void {
+        match self {
+            Self::At(at) => (&raw mut at.0).cast(),
+            Self::Int(value) => (&raw mut *value).cast(),
+            Self::Long(value) => (&raw mut *value).cast(),
+            Self::Float(value) => (&raw mut *value).cast(),
+            Self::Map(map) => (&raw mut map.0).cast(),
+        }
+    }
+}
+
 impl From<Address> for Arg {
     fn from(at: Address) -> Self {
         Self::At(at)

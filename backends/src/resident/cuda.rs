@@ -234,7 +234,7 @@ impl Card for Cuda {
                 .map_err(driver("asking for shared memory"))?;
         }
         let mut args = args.to_vec();
-        let mut pointers: Vec<*mut c_void> = args.iter_mut().map(pointer).collect();
+        let mut pointers: Vec<*mut c_void> = args.iter_mut().map(Arg::pointer).collect();
         let ([x, y, z], threads) = (geometry.grid, (geometry.threads, 1, 1));
         let shared = geometry.shared_bytes;
         // SAFETY: the pointers lead to values of the kernel's parameters, in order, which the
@@ -331,16 +331,5 @@ impl Drop for Cuda {
         }
         // SAFETY: nothing uses the stream any more.
         let _ = unsafe { result::stream::destroy(self.stream) };
-    }
-}
-
-/// Where the value of an argument lies.
-fn pointer(arg: &mut Arg) -> *mut c_void {
-    match arg {
-        Arg::At(at) => (&raw mut at.0).cast(),
-        Arg::Int(value) => (&raw mut *value).cast(),
-        Arg::Long(value) => (&raw mut *value).cast(),
-        Arg::Float(value) => (&raw mut *value).cast(),
-        Arg::Map(map) => (&raw mut map.0).cast(),
     }
 }

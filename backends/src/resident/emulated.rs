@@ -161,7 +161,7 @@ impl Card for Emulated {
         let [x, y, z] = geometry.grid;
         let (grid, threads) = (Dim3 { x, y, z }, Dim3 { x: geometry.threads, y: 1, z: 1 });
         let mut args = args.to_vec();
-        let mut pointers: Vec<*mut c_void> = args.iter_mut().map(pointer).collect();
+        let mut pointers: Vec<*mut c_void> = args.iter_mut().map(Arg::pointer).collect();
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the library stays loaded as long as `self`; the pointers lead to values of the
         // kernel's parameters, in order, and the step's buffers are what the kernel takes them for.
@@ -233,16 +233,5 @@ impl Drop for Emulated {
     fn drop(&mut self) {
         let left: Vec<u64> = self.memory.borrow().keys().copied().collect();
         left.into_iter().for_each(|at| self.release(Address(at)));
-    }
-}
-
-/// Where the value of an argument lies.
-fn pointer(arg: &mut Arg) -> *mut c_void {
-    match arg {
-        Arg::At(at) => (&raw mut at.0).cast(),
-        Arg::Int(value) => (&raw mut *value).cast(),
-        Arg::Long(value) => (&raw mut *value).cast(),
-        Arg::Float(value) => (&raw mut *value).cast(),
-        Arg::Map(map) => (&raw mut map.0).cast(),
     }
 }

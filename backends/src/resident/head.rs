@@ -99,29 +99,4 @@ impl Step {
         self.linear_weight(size, logits, hidden, sum, replaces)?;
         self.linear_input(size, logits, weight, hidden)
     }
-
-    /// The forward half alone: log-probabilities of the targets and the most probable ids.
-    pub(crate) fn head_log_probs(&self) -> Result<(), Error> {
-        let decoder = &self.settings.decoder;
-        let (d, vocab) = (decoder.d_model, decoder.vocab);
-        let normed = self.buffers.wide;
-        self.norm_forward(self.buffers.top, self.table.norm(), normed, self.buffers.top_rstd)?;
-        for (rows, start) in self.chunks() {
-            let hidden = normed.offset(start * d * bytes_of(self.settings.element));
-            let logits = self.buffers.logits;
-            let weight = self.weight(self.table.head());
-            self.linear([rows, d, vocab], hidden, weight, logits, None)?;
-            let args = [
-                logits.into(),
-                self.buffers.inputs.targets.offset(4 * start).into(),
-                self.buffers.log_probs.offset(4 * start).into(),
-                self.buffers.best.offset(4 * start).into(),
-                vocab.into(),
-                vocab.into(),
-            ];
-            let geometry = Geometry::line(rows, LOGITS_THREADS);
-            self.run("linear_cross_entropy", self.library.log_probs, geometry, &args)?;
-        }
-        Ok(())
-    }
 }

@@ -11,7 +11,6 @@ pub(crate) struct Library {
     pub(crate) adamw: Kernel,
     pub(crate) cast: Kernel,
     pub(crate) cross_entropy: Kernel,
-    pub(crate) log_probs: Kernel,
     pub(crate) embedding_forward: Kernel,
     pub(crate) embedding_backward: Kernel,
     pub(crate) embedding_backward_frequent: Kernel,
@@ -40,7 +39,6 @@ impl Library {
             card.kernels(source, &macros, names)
         };
         let one = |source, name| Ok::<_, Error>(find(source, &[name])?[0]);
-        let cross_entropy = find(&sources::CROSS_ENTROPY, &["cross_entropy", "log_probs"])?;
         let embedding = ["embedding_forward", "embedding_backward", "embedding_backward_frequent"];
         let embedding = find(&sources::EMBEDDING, &embedding)?;
         let grad_norm = find(&sources::GRAD_NORM, &["grad_norm", "sum_of_squares"])?;
@@ -51,8 +49,7 @@ impl Library {
         Ok(Self {
             adamw: one(&sources::ADAMW, "adamw")?,
             cast: one(&sources::CAST, "cast")?,
-            cross_entropy: cross_entropy[0],
-            log_probs: cross_entropy[1],
+            cross_entropy: one(&sources::CROSS_ENTROPY, "cross_entropy")?,
             embedding_forward: embedding[0],
             embedding_backward: embedding[1],
             embedding_backward_frequent: embedding[2],

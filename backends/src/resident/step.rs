@@ -154,26 +154,6 @@ impl Step {
         self.embed_backward(is_first)
     }
 
-    /// `ln p(target)` and the most probable id of every token of the last [`Step::evaluate`].
-    ///
-    /// # Errors
-    /// A card that fails.
-    ///
-    /// # Panics
-    /// As [`Step::micro_batch`].
-    pub fn evaluate(&self, batch: &MicroBatch<'_>) -> Result<(Vec<f32>, Vec<u32>), Error> {
-        self.write_inputs(batch)?;
-        self.embed()?;
-        for layer in 0..self.settings.decoder.n_layers {
-            self.forward_block(layer)?;
-        }
-        self.head_log_probs()?;
-        let n = self.settings.tokens();
-        let log_probs = self.read_words(self.buffers.log_probs, n, f32::from_le_bytes)?;
-        let best = self.read_words(self.buffers.best, n, u32::from_le_bytes)?;
-        Ok((log_probs, best))
-    }
-
     /// Sums since the last first micro-batch: `weight * -ln p(target)` and `weight * logsumexp²`.
     ///
     /// # Errors

@@ -40,22 +40,6 @@ fn cast(bench: &Bench, element: Format, case @ (n, blocks, threads): (usize, usi
 }
 
 #[test]
-fn widen_is_exact() {
-    on_cards(|bench| {
-        for (element, case) in ELEMENTS.iter().flat_map(|&e| FLAT.map(|case| (e, case))) {
-            let (n, blocks, threads) = case;
-            let kernel = bench.kernel(&sources::CAST, element, "widen");
-            let x = element.normal(&mut Random::new(n as u64), n, 10.0);
-            let [y] = bench.run([input(element, &x), output(F32, n)], |[x, y]| {
-                let args = [x.into(), y.into(), (n as u64).into()];
-                bench.launch(kernel, Geometry::line(blocks, threads), &args);
-            });
-            bench.same("widen", &y, &x, &(element, case));
-        }
-    });
-}
-
-#[test]
 fn cast_rows_leaves_other_columns() {
     on_cards(|bench| {
         for (element, case) in [F32, Bf16].iter().flat_map(|&e| ROWS.map(|case| (e, case))) {

@@ -1,4 +1,4 @@
-//! Cross-entropy over the vocabulary: loss, gradient in place, most probable ids, sums of the loss.
+//! Cross-entropy over the vocabulary: loss, gradient in place, sums of the loss.
 
 use neo_backends::resident::{card::Geometry, sources};
 
@@ -42,7 +42,6 @@ struct Problem {
     weights: Vec<f64>,
     log_probs: Vec<f64>,
     log_sums: Vec<f64>,
-    best: Vec<f64>,
     gradient: Vec<f64>,
 }
 
@@ -62,8 +61,7 @@ impl Problem {
         let targets: Vec<usize> = (0..tokens).map(|_| random.below(vocab)).collect();
         let mut weights = F32.normal(&mut random, tokens, 1.0);
         weights.iter_mut().skip(1).step_by(3).for_each(|weight| *weight = 0.0);
-        let (mut log_probs, mut log_sums, mut best, mut gradient) =
-            (vec![], vec![], vec![], vec![]);
+        let (mut log_probs, mut log_sums, mut gradient) = (vec![], vec![], vec![]);
         for ((logits, &target), weight) in logits.chunks_exact(row).zip(&targets).zip(&weights) {
             let logits = &logits[..vocab];
             let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -71,7 +69,6 @@ impl Problem {
             let common = weight * (1.0 + 2.0 * f64::from(Z_LOSS) * log_sum);
             log_probs.push(logits[target] - log_sum);
             log_sums.push(log_sum);
-            best.push(logits.iter().position(|&x| x == top).unwrap() as f64);
             let at_target = |i| if i == target { *weight } else { 0.0 };
             gradient.extend((0..row).map(|i| match logits.get(i) {
                 Some(x) => (x - log_sum).exp() * common - at_target(i),
@@ -79,7 +76,7 @@ impl Problem {
             }));
         }
         let targets = targets.into_iter().map(|id| id as f64).collect();
-        Self { logits, targets, weights, log_probs, log_sums, best, gradient }
+        Self { logits, targets, weights, log_probs, log_sums, gradient }
     }
 }
 
@@ -89,7 +86,6 @@ fn cross_entropy_is_close() {
         for (element, case) in ELEMENTS.iter().flat_map(|&e| CASES.map(|case| (e, case))) {
             let problem = Problem::new(element, case);
             with_gradient(bench, element, case, &problem);
-            forward_alone(bench, element, case, &problem);
         }
     });
 }
@@ -122,23 +118,6 @@ fn with_gradient(bench: &Bench, element: Format, case: Case, problem: &Problem) 
             bench.same("a masked token", found, &vec![0.0; row], &case);
         }
     }
-}
-
-fn forward_alone(bench: &Bench, element: Format, case: Case, problem: &Problem) {
-    let Case { tokens, vocab, row, threads } = case;
-    let kernel = bench.kernel(&sources::CROSS_ENTROPY, element, "log_probs");
-    let arrays = [
-        input(element, &problem.logits),
-        input(I32, &problem.targets),
-        output(F32, tokens),
-        output(I32, tokens),
-    ];
-    let [log_probs, best] = bench.run(arrays, |arrays| {
-        let args = [&arrays.map(Into::into)[..], &[vocab.into(), row.into()]].concat();
-        bench.launch(kernel, Geometry::line(tokens, threads), &args);
-    });
-    bench.close("log_probs", F32, &log_probs, &problem.log_probs, &case);
-    bench.same("best", &best, &problem.best, &case);
 }
 
 #[test]

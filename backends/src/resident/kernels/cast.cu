@@ -13,9 +13,6 @@ template <class From, class To> INLINE void convert(const From *__restrict__ x, 
 KERNEL void cast(const float *x, ELEMENT *y, u64 n) { convert(x, y, n); }
 EXPORT(cast)
 
-KERNEL void widen(const ELEMENT *x, float *y, u64 n) { convert(x, y, n); }
-EXPORT(widen)
-
 // - x: [tokens, width]; y: [tokens, row], of which the first `width` columns are written
 // - grid: tokens
 KERNEL void cast_rows(const float *x, ELEMENT *y, int width, int row) {

@@ -24,6 +24,14 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef long long i64;
 
+#ifdef __CUDACC_RTC__
+// Dynamic shared memory, from a multiple of 1024.
+INLINE u8 *dynamic_shared() {
+    extern __shared__ __align__(1024) u8 memory[];
+    return memory;
+}
+#endif
+
 // bfloat16 by its bits.
 struct bf16 {
     u16 bits;

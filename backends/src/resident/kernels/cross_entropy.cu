@@ -1,5 +1,5 @@
 // Cross-entropy with z-loss on the logits of a chunk of tokens, forward and gradient at once where the
-// logits lie; and the forward alone with the most probable id. One block takes a token.
+// logits lie. One block takes a token.
 #include "exp_sum.cuh"
 
 // Vectors that a thread has on the way at a time.
@@ -79,53 +79,3 @@ KERNEL void cross_entropy(ELEMENT *logits, const int *targets, const float *weig
                              z_loss);
 }
 EXPORT(cross_entropy)
-
-// The lowest column of the largest value that a thread has seen, or that the block has.
-struct Best {
-    float value = -INFINITY;
-    int column = 0x7fffffff;
-
-    // Columns come in ascending order.
-    template <int N> INLINE void add(int i, const Vec<N> &x) {
-        UNROLL for (int j = 0; j < N; ++j)
-            if (x.at[j] > value) value = x.at[j], column = i + j;
-    }
-
-    // Columns are exact in f32.
-    INLINE int of_block() const {
-        float top = block_max(value);
-        return int(-block_max(value == top ? -float(column) : -INFINITY));
-    }
-};
-
-template <int N> INLINE int best_column(const ELEMENT *x, int vocab) {
-    Best best;
-    int whole = vocab / N * N, apart = blockDim.x * N;
-    for (int i = threadIdx.x * N; i < whole; i += RUNS * apart) {
-        Runs<N, RUNS> v(x, i, apart, whole, -INFINITY);
-        UNROLL for (int r = 0; r < RUNS; ++r) best.add(i + r * apart, v.run[r]);
-    }
-    if (whole + int(threadIdx.x) < vocab) best.add(whole + threadIdx.x, load<1>(x + whole + threadIdx.x));
-    return best.of_block();
-}
-
-template <int N>
-INLINE void log_prob_row(const ELEMENT *x, int target, float *log_prob, int *best, int vocab) {
-    float lse = log_sum_exp<N>(x, vocab);
-    int column = best_column<N>(x, vocab);
-    if (threadIdx.x > 0) return;
-    *log_prob = to_float(x[target]) - lse;
-    *best = column;
-}
-
-// The target's log-probability and the most probable id, the lowest of equals.
-// - shapes and grid as in `cross_entropy`
-KERNEL void log_probs(const ELEMENT *logits, const int *targets, float *log_probs, int *best, int vocab, int row) {
-    int token = blockIdx.x;
-    const ELEMENT *x = logits + u64(token) * row;
-    if (row % WIDTH<ELEMENT> == 0)
-        log_prob_row<WIDTH<ELEMENT>>(x, targets[token], log_probs + token, best + token, vocab);
-    else
-        log_prob_row<1>(x, targets[token], log_probs + token, best + token, vocab);
-}
-EXPORT(log_probs)

@@ -23,12 +23,6 @@ struct alignas(8) Barrier {
 
 #ifdef __CUDACC_RTC__
 
-// Dynamic shared memory, from a multiple of 1024.
-INLINE u8 *dynamic_shared() {
-    extern __shared__ __align__(1024) u8 memory[];
-    return memory;
-}
-
 INLINE u32 shared_address(const void *pointer) { return u32(__cvta_generic_to_shared(pointer)); }
 
 INLINE void barrier_init(Barrier &barrier, int count) {

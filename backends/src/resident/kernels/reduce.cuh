@@ -8,14 +8,6 @@ INLINE int lane_index() { return threadIdx.x % 32; }
 INLINE int warp_index() { return threadIdx.x / 32; }
 INLINE int warp_count() { return blockDim.x / 32; }
 
-#ifdef __CUDACC_RTC__
-// Dynamic shared memory, from a multiple of 1024.
-INLINE u8 *dynamic_shared() {
-    extern __shared__ __align__(1024) u8 memory[];
-    return memory;
-}
-#endif
-
 struct Sum {
     template <class T> static INLINE T none() { return T(0); }
     template <class T> static INLINE T join(T a, T b) { return a + b; }
